@@ -1,0 +1,1 @@
+"""The real-time core: two gateways, one domain, one store."""

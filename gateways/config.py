@@ -1,0 +1,27 @@
+"""What the gateways need to know of their deployment, cast and checked by scarfall/settings.py."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """docs/configuration.md says what each means; names and units are those of the variables."""
+
+    redis_url: str
+    redis_prefix: str
+    redis_timeout_seconds: float = 5.0
+    auth_timeout_seconds: float = 10.0
+    session_expiry_seconds: float = 86_400.0
+    idle_timeout_seconds: float = 1_800.0
+    offline_grace_seconds: float = 3.0
+    node_lease_seconds: float = 15.0
+    reconcile_interval_seconds: float = 10.0
+    session_cleanup_interval_seconds: float = 300.0
+    inbox_ttl_seconds: float = 604_800.0
+    inbox_max_messages: int = 1000
+    max_message_bytes: int = 65_536
+    max_recipients: int = 1000
+    max_outbound_bytes: int = 1_048_576
+    detailed_presence_for_everyone: bool = False
+    allow_query_token: bool = False
+    cors_origins: tuple[str, ...] = ("*",)

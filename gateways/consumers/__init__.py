@@ -1,0 +1,1 @@
+"""Sockets: the receive loop, the table of events, the one place where exceptions become answers."""

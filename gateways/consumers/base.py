@@ -1,0 +1,204 @@
+"""The consumer under both gateways: receive loop, dispatch by table, one error boundary.
+
+A Channels consumer, with a receive loop of its own. Channels' own waits on two queues with fresh tasks and looks
+for stale database connections at every message, which costs five times the echo itself; what comes from the
+channel layer reaches a socket through the hub, so one queue is enough.
+"""
+
+import secrets
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import structlog
+from channels.consumer import AsyncConsumer
+
+from gateways.consumers.deadlines import Deadlines
+from gateways.consumers.handshake import Handshake
+from gateways.gateway import Gateway
+from gateways.outbound import AsgiOutbound, DirectOutbound, Outbound, Send
+from gateways.protocol.codec import Codec, Inbound
+from gateways.protocol.errors import (
+    AuthenticationFailed,
+    CloseCode,
+    GatewayError,
+    InternalError,
+    InvalidFrame,
+    Unauthenticated,
+    Unavailable,
+    UnknownEvent,
+)
+from gateways.protocol.events import (
+    AuthenticationError,
+    Failure,
+    Payload,
+    Request,
+    ServerShutdown,
+    parse,
+    timestamp,
+)
+from gateways.store.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+MAX_INVALID_FRAMES: Final = 10
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What an event takes, who serves it, and whether it is served before authentication."""
+
+    struct: type[Request]
+    serve: Callable[[Any, Any], Awaitable[Payload]]
+    public: bool = False
+
+
+class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
+    handlers: ClassVar[Mapping[str, Handler]]
+
+    gateway: Gateway
+    outbound: Outbound
+    deadlines: Deadlines
+    socket_id: str
+
+    def __init__(self, start: Callable[[], Awaitable[Gateway]], codec: Codec) -> None:
+        """`start` gives the running gateway of this process, starting it where the server has not."""
+        self._start = start
+        self.codec = codec
+        self._invalid_frames = 0
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        handshake = Handshake.of(scope)
+        self.gateway = await self._start()
+        if not handshake.origin_allowed(self.gateway.config.cors_origins):
+            await send({"type": "websocket.close", "code": CloseCode.REVOKED})
+            return
+        await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
+        self.outbound = self._make_outbound(scope, send)
+        self.deadlines = Deadlines()
+        self.socket_id = f"{self.gateway.node_id}.{secrets.token_hex(8)}"
+        self.gateway.node.connections[self.socket_id] = self
+        goodbye = False
+        try:
+            await self.guarded(self.opened(handshake), None)
+            goodbye = await self._receive_frames(receive)
+        finally:
+            # Whatever ended the socket: this runs once, and waits for nobody.
+            del self.gateway.node.connections[self.socket_id]
+            self.deadlines.stop()
+            self.gone(goodbye=goodbye and not self.outbound.closed)
+
+    # --- for the gateways -------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def authenticated(self) -> bool: ...
+
+    @abstractmethod
+    async def opened(self, handshake: Handshake) -> Payload | None:
+        """The socket is open."""
+
+    @abstractmethod
+    def active(self) -> None:
+        """A request came."""
+
+    @abstractmethod
+    def gone(self, *, goodbye: bool) -> None:
+        """The socket is closed; `goodbye` where the client said so itself, with 1000."""
+
+    # --- the receive loop -------------------------------------------------------------------------
+
+    async def _receive_frames(self, receive: Receive) -> bool:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return bool(message.get("code") == CloseCode.NORMAL)
+            if not self.outbound.closed:
+                await self._serve(message.get("text"))
+
+    async def _serve(self, frame: str | None) -> None:
+        try:
+            if frame is None:
+                raise InvalidFrame("The frame is binary; text was expected.")
+            inbound = self.codec.decode(frame)
+        except InvalidFrame as error:
+            self._refuse_frame(error)
+            return
+        self._invalid_frames = 0
+        self.active()
+        await self.guarded(self._dispatch(inbound), inbound)
+
+    def _refuse_frame(self, error: InvalidFrame) -> None:
+        self._invalid_frames += 1
+        self._fail(error, None)
+        if self._invalid_frames >= MAX_INVALID_FRAMES:
+            self.outbound.close(CloseCode.PROTOCOL_ABUSE, "Too many invalid frames in a row.")
+
+    async def _dispatch(self, inbound: Inbound) -> Payload:
+        handler = self.handlers.get(inbound.event)
+        if handler is None:
+            raise UnknownEvent(f"{inbound.event!r} is no event of this gateway.")
+        if not handler.public and not self.authenticated:
+            raise Unauthenticated("Authenticate first.")
+        return await handler.serve(self, parse(inbound.data, handler.struct))
+
+    # --- the error boundary -----------------------------------------------------------------------
+
+    async def guarded(self, work: Awaitable[Payload | None], inbound: Inbound | None) -> None:
+        """Do the work and reply with its result. Every exception ends here, as an answer or a close."""
+        try:
+            payload = await work
+        except GatewayError as error:
+            self._fail(error, inbound)
+        except AuthenticationFailed as error:
+            self._refuse(error, inbound)
+        except StoreUnavailable as error:
+            log.warning("store unavailable", socket_id=self.socket_id, error=str(error))
+            self._fail(Unavailable("The gateway's store does not answer now."), inbound)
+        except Exception:
+            ref = secrets.token_hex(6)
+            event = inbound.event if inbound else None
+            log.exception("internal error", ref=ref, socket_id=self.socket_id, event_name=event)
+            self._fail(InternalError(ref), inbound)
+        else:
+            if payload is not None and inbound is not None and inbound.request_id is not None:
+                self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, payload))
+
+    def _fail(self, error: GatewayError, inbound: Inbound | None) -> None:
+        failure = Failure.of(error)
+        if inbound is not None and inbound.request_id is not None:
+            self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
+        else:
+            self.push("error", failure)
+
+    def _refuse(self, error: AuthenticationFailed, inbound: Inbound | None) -> None:
+        payload = AuthenticationError(error.code, str(error))
+        self.push("authentication_error", payload)
+        if inbound is not None and inbound.request_id is not None:
+            failure = Failure(code=error.code, error=str(error), timestamp=timestamp())
+            self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
+        self.outbound.close(error.close_code, str(error))
+
+    def push(self, event: str, payload: Payload) -> None:
+        self.outbound.write(self.codec.push(event, payload))
+
+    # --- for the node -----------------------------------------------------------------------------
+
+    def shut_down(self, farewell: ServerShutdown) -> None:
+        self.push("server_shutdown", farewell)
+        self.outbound.close(CloseCode.SERVICE_RESTART, "The server restarts.")
+
+    @abstractmethod
+    async def put_back(self) -> None:
+        """The store lost this socket's session: register it again."""
+
+    def _make_outbound(self, scope: dict[str, Any], send: Send) -> Outbound:
+        max_bytes = self.gateway.config.max_outbound_bytes
+        socket = scope.get("extensions", {}).get("scarfall.socket")
+        if socket is None:
+            return AsgiOutbound(send, max_bytes=max_bytes)
+        return DirectOutbound(socket, send, max_bytes=max_bytes)

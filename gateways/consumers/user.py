@@ -1,0 +1,225 @@
+"""The user gateway: players' clients."""
+
+import time
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from msgspec import UNSET, structs
+
+from gateways.consumers.base import GatewayConsumer, Handler
+from gateways.consumers.handshake import Handshake
+from gateways.domain.delivery import Sender, new_epoch
+from gateways.ordering import Order
+from gateways.protocol.errors import AuthenticationFailed, CloseCode, Forbidden, Unavailable
+from gateways.protocol.events import (
+    Authenticate,
+    CloseSession,
+    Connected,
+    ConnectedUser,
+    DetailedUsers,
+    Done,
+    Nothing,
+    OnlineFriends,
+    OnlineUsers,
+    Page,
+    Payload,
+    Pong,
+    Receipt,
+    SendMessage,
+    SessionExpired,
+    Sessions,
+    TokenExpiring,
+    now_ms,
+    timestamp,
+)
+from gateways.session import Identity, Session
+from gateways.store.errors import StoreUnavailable
+from gateways.store.sessions import Opened, SessionRecord
+
+#: How long before a token's end its client is told.
+TOKEN_WARNING_SECONDS: Final = 60.0
+
+
+class UserConsumer(GatewayConsumer):
+    session: Session | None = None
+    _record: SessionRecord
+    _store_failed = False
+
+    @property
+    def authenticated(self) -> bool:
+        return self.session is not None
+
+    @property
+    def _me(self) -> Session:
+        assert self.session is not None  # the dispatch table lets nobody in before
+        return self.session
+
+    async def opened(self, handshake: Handshake) -> Payload | None:
+        self.deadlines.set(
+            "auth",
+            time.monotonic() + self.gateway.config.auth_timeout_seconds,
+            self._authentication_overdue,
+        )
+        if handshake.query_token is not None and not self.gateway.config.allow_query_token:
+            raise AuthenticationFailed("A token in the address ends up in logs: send it otherwise.")
+        token = handshake.token or handshake.query_token
+        return await self.authenticate(Authenticate(token)) if token else None
+
+    def active(self) -> None:
+        if self.session is not None:
+            self.session.touch()
+
+    def gone(self, *, goodbye: bool) -> None:
+        if self.session is not None:
+            self.gateway.hub.detach(self.session)
+            self.gateway.presence.leave(self.session, goodbye=goodbye)
+
+    async def put_back(self) -> None:
+        """The client learns of the new epoch by another `connected`."""
+        session = self._me
+        session.order = Order(stored=self.gateway.config.inbox_ttl_seconds > 0)
+        opened = await self.gateway.presence.arrive(session, self._record, new_epoch=new_epoch())
+        self._welcome(session, opened, recovered=False, reason="epoch")
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    async def authenticate(self, request: Authenticate) -> Connected:
+        identity = await self.gateway.tokens.verify(request.token)
+        if self.session is not None:
+            return self._extend(self.session, identity)
+        if not self.gateway.node.serving:
+            self._store_failed = True
+            raise Unavailable("This gateway process takes no new sessions now.")
+        session = Session(
+            user_id=identity.user_id,
+            session_id=self.socket_id,
+            codec=self.codec,
+            outbound=self.outbound,
+            identity=identity,
+            order=Order(stored=self.gateway.config.inbox_ttl_seconds > 0),
+        )
+        self._record = SessionRecord(request.device_id, identity.device_info, now_ms())
+        resume = (request.resume.epoch, request.resume.seq) if request.resume else None
+        self.gateway.hub.attach(session)
+        try:
+            opened = await self.gateway.presence.arrive(
+                session, self._record, new_epoch=new_epoch(), resume=resume
+            )
+        except StoreUnavailable:
+            # It may have been stored all the same.
+            self.gateway.hub.detach(session)
+            self.gateway.presence.leave(session, goodbye=False)
+            self._store_failed = True
+            raise
+        self.session = session
+        self.deadlines.clear("auth")
+        self._set_deadlines(session)
+        recovered = resume is not None and opened.reason is None
+        return self._welcome(session, opened, recovered=recovered, reason=opened.reason)
+
+    async def ping(self, _: Nothing) -> Pong:
+        return Pong(timestamp())
+
+    async def send_message(self, request: SendMessage) -> Receipt:
+        return await self.gateway.delivery.send(Sender.user(self._me.user_id), request)
+
+    async def get_online_friends(self, _: Nothing) -> OnlineFriends:
+        return OnlineFriends(await self.gateway.friends.online(self._me.user_id))
+
+    async def get_all_online_users(self, request: Page) -> OnlineUsers:
+        return await self.gateway.directory.online(request)
+
+    async def get_detailed_online_users(self, request: Page) -> DetailedUsers:
+        return await self.gateway.directory.detailed(self._me.identity, request)
+
+    async def get_sessions(self, _: Nothing) -> Sessions:
+        return Sessions(await self.gateway.sessions.of(self._me))
+
+    async def close_session(self, request: CloseSession) -> Done:
+        await self.gateway.sessions.close_other(self._me, request.session_id)
+        return Done(timestamp())
+
+    handlers: ClassVar[Mapping[str, Handler]] = {
+        "authenticate": Handler(Authenticate, authenticate, public=True),
+        "ping": Handler(Nothing, ping, public=True),
+        "send_message": Handler(SendMessage, send_message),
+        "get_online_users": Handler(Nothing, get_online_friends),
+        "get_online_friends_only": Handler(Nothing, get_online_friends),
+        "get_all_online_users": Handler(Page, get_all_online_users),
+        "get_detailed_online_users": Handler(Page, get_detailed_online_users),
+        "get_sessions": Handler(Nothing, get_sessions),
+        "close_session": Handler(CloseSession, close_session),
+    }
+
+    # --- how a session begins, goes on and ends ------------------------------------------------------
+
+    def _welcome(
+        self, session: Session, opened: Opened, *, recovered: bool, reason: str | None
+    ) -> Connected:
+        """`connected` first, then the reply, then the history, then what is new."""
+        connected = self._connected(session, opened.epoch, opened.seq)
+        connected = structs.replace(
+            connected, recovered=recovered, missed=opened.missed, reason=reason or UNSET
+        )
+        session.push("connected", connected)
+        self.gateway.hub.place(
+            session, position=opened.position, newest=opened.seq, epoch=opened.epoch
+        )
+        return connected
+
+    def _connected(self, session: Session, epoch: str, seq: int) -> Connected:
+        return Connected(
+            user=ConnectedUser(session.user_id, session.identity.email, self.socket_id),
+            session_id=session.session_id,
+            epoch=epoch,
+            seq=seq,
+            recovered=False,
+            missed=0,
+            timestamp=timestamp(),
+        )
+
+    def _extend(self, session: Session, identity: Identity) -> Connected:
+        if identity.user_id != session.user_id:
+            raise Forbidden("This socket is another user's: open a new one.")
+        session.identity = identity
+        self._set_deadlines(session)
+        connected = self._connected(session, session.epoch, session.order.newest)
+        session.push("connected", connected)
+        return connected
+
+    def _set_deadlines(self, session: Session) -> None:
+        config, now = self.gateway.config, time.monotonic()
+        token_ends = now + session.identity.expires_at - time.time()
+        set_ = self.deadlines.set
+        set_("warning", token_ends - TOKEN_WARNING_SECONDS, self._token_expiring)
+        set_("token", token_ends, self._token_expired)
+        set_("expiry", now + config.session_expiry_seconds, self._session_expired)
+        set_("idle", session.active_at + config.idle_timeout_seconds, self._perhaps_idle)
+
+    def _authentication_overdue(self) -> None:
+        if self._store_failed:
+            self.outbound.close(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
+        else:
+            self.outbound.close(CloseCode.UNAUTHENTICATED, "Not authenticated in time.")
+
+    def _token_expiring(self) -> None:
+        expires_ms = int(self._me.identity.expires_at * 1000)
+        self.push("token_expiring", TokenExpiring(timestamp(expires_ms)))
+
+    def _token_expired(self) -> None:
+        self._expire("token", CloseCode.UNAUTHENTICATED)
+
+    def _session_expired(self) -> None:
+        self._expire("expired", CloseCode.EXPIRED)
+
+    def _perhaps_idle(self) -> None:
+        """Requests move the moment only here, once it comes: nothing is to be done at each of them."""
+        due = self._me.active_at + self.gateway.config.idle_timeout_seconds
+        if due <= time.monotonic():
+            self._expire("idle", CloseCode.EXPIRED)
+        else:
+            self.deadlines.set("idle", due, self._perhaps_idle)
+
+    def _expire(self, reason: str, code: CloseCode) -> None:
+        sentence = f"The session ended: {reason}."
+        self._me.end(code, sentence, "session_expired", SessionExpired(reason))

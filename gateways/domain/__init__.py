@@ -1,0 +1,1 @@
+"""The rules: presence, delivery, friends, sessions. No frames, no scope, no Redis commands."""

@@ -1,0 +1,148 @@
+"""From a request to every recipient's inbox, and what became of it for each."""
+
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from gateways.mailbox import Mailbox
+from gateways.nudges import MessageNudge
+from gateways.protocol.errors import TooLarge, TooManyRecipients
+from gateways.protocol.events import (
+    MessageBody,
+    Receipt,
+    Recipients,
+    SendMessage,
+    now_ms,
+    timestamp,
+)
+from gateways.store.inbox import InboxStore, Stored
+from gateways.store.keys import Keys
+
+#: What only the server may say about a message: a sender's own words under these names are dropped.
+RESERVED_METADATA: Final = ("source", "serviceName", "serviceType", "timestamp")
+
+_encode = msgspec.json.Encoder().encode
+_decode_receipt = msgspec.json.Decoder(Receipt).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who a message is from. `key` tells senders apart where their message ids are compared."""
+
+    key: str
+    user_id: str | None
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def user(cls, user_id: str) -> "Sender":
+        return cls(user_id, user_id, {"source": "user"})
+
+
+class Delivery:
+    def __init__(
+        self,
+        inbox: InboxStore,
+        mailbox: Mailbox,
+        *,
+        max_message_bytes: int,
+        max_recipients: int,
+    ) -> None:
+        self._inbox = inbox
+        self._mailbox = mailbox
+        self._max_message_bytes = max_message_bytes
+        self._max_recipients = max_recipients
+
+    async def send(self, sender: Sender, request: SendMessage) -> Receipt:
+        """Store the message at each recipient, nudge the nodes that hold them, and say what became of it.
+
+        Raises TooManyRecipients, TooLarge: nothing was done. StoreUnavailable: unknown; the same message id may be
+        sent again, and is then stored where it was not, and nowhere twice.
+        """
+        recipients = list(dict.fromkeys(request.recipient_ids))
+        if len(recipients) > self._max_recipients:
+            raise TooManyRecipients(
+                f"recipientIds: expected at most {self._max_recipients}, got {len(recipients)}"
+            )
+        accepted_ms = now_ms()
+        message_id = request.message_id or uuid7(accepted_ms)
+        body = self._body(sender, request, message_id, accepted_ms)
+
+        if request.message_id is None:
+            stored = await self._store(recipients, body, accepted_ms, None)
+            return _receipt(message_id, stored, accepted_ms)
+
+        earlier = await self._inbox.first_receipt(sender.key, message_id)
+        if earlier is not None:
+            return _decode_receipt(earlier)
+        repeat_key = Keys.repeat_key(sender.key, message_id)
+        stored = await self._store(recipients, body, accepted_ms, repeat_key)
+        receipt = _encode(_receipt(message_id, stored, accepted_ms))
+        return _decode_receipt(await self._inbox.keep_receipt(sender.key, message_id, receipt))
+
+    def _body(
+        self, sender: Sender, request: SendMessage, message_id: str, accepted_ms: int
+    ) -> bytes:
+        metadata = {
+            name: value
+            for name, value in (request.metadata or {}).items()
+            if name not in RESERVED_METADATA
+        }
+        metadata.update(sender.provenance)
+        metadata["timestamp"] = timestamp(accepted_ms)
+        body = _encode(MessageBody(message_id, sender.user_id, request.message, metadata))
+        if len(body) > self._max_message_bytes:
+            raise TooLarge(
+                f"The message with its metadata is {len(body)} bytes as JSON; "
+                f"at most {self._max_message_bytes} are taken."
+            )
+        return body
+
+    async def _store(
+        self, recipients: Sequence[str], body: bytes, accepted_ms: int, repeat_key: str | None
+    ) -> list[Stored]:
+        stored = await self._inbox.deliver(
+            recipients,
+            body,
+            accepted_ms=accepted_ms,
+            repeat_key=repeat_key,
+            new_epoch=new_epoch(),
+        )
+        by_node: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        for outcome in stored:
+            for node_id in outcome.nodes:
+                by_node[node_id].append((outcome.user_id, outcome.seq))
+        for node_id, placed in by_node.items():
+            self._mailbox.send(node_id, MessageNudge(body, placed))
+        return stored
+
+
+def _receipt(message_id: str, stored: Sequence[Stored], accepted_ms: int) -> Receipt:
+    sent, queued, failed = [], [], []
+    for outcome in stored:
+        outcomes = failed if outcome.seq == 0 else sent if outcome.live else queued
+        outcomes.append(outcome.user_id)
+    return Receipt(
+        status="sent" if sent or queued else "error",
+        message_id=message_id,
+        recipients=Recipients(total=len(stored), sent=sent, queued=queued, failed=failed),
+        timestamp=timestamp(accepted_ms),
+    )
+
+
+def new_epoch() -> str:
+    """A name for the life of a count that begins: the store takes it only where there is none."""
+    return f"{time.time_ns() // 1_000_000:x}-{secrets.token_hex(4)}"
+
+
+def uuid7(ms: int) -> str:
+    """RFC 9562, section 5.7: 48 bits of Unix time in ms, then version, variant and randomness."""
+    value = (ms & (2**48 - 1)) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(UUID(int=value))

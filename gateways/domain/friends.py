@@ -1,0 +1,39 @@
+"""Friend lists, and which friends are online."""
+
+from collections.abc import Sequence
+
+from gateways.protocol.events import OnlineFriend, timestamp
+from gateways.store.friends import FriendStore
+from gateways.store.sessions import SessionStore
+
+
+class Friends:
+    def __init__(self, friends: FriendStore, sessions: SessionStore) -> None:
+        self._friends = friends
+        self._sessions = sessions
+
+    async def online(self, user_id: str) -> list[OnlineFriend]:
+        """The user's friends who are online now, by id."""
+        friend_ids = await self._friends.of(user_id)
+        states = await self._sessions.states(friend_ids)
+        return [
+            OnlineFriend(
+                user_id=friend_id,
+                email=state.email,
+                status="online",
+                last_seen=timestamp(state.last_seen_ms) if state.last_seen_ms else None,
+            )
+            for friend_id, state in zip(friend_ids, states, strict=True)
+            if state.online
+        ]
+
+    async def of(self, user_id: str) -> list[str]:
+        return await self._friends.of(user_id)
+
+    async def set(self, user_id: str, friend_ids: Sequence[str]) -> int:
+        """Replace a user's whole list. Returns how long it is. Idempotent: repeating it mends a half one."""
+        wanted = {friend_id for friend_id in friend_ids if friend_id != user_id}
+        present = set(await self._friends.of(user_id))
+        await self._friends.remove(user_id, sorted(present - wanted))
+        await self._friends.add(user_id, sorted(wanted))
+        return len(wanted)

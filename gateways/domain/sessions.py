@@ -1,0 +1,166 @@
+"""A user's own sessions, and the sweep over everybody's."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateways.domain.presence import Presence
+from gateways.mailbox import Mailbox
+from gateways.nudges import CloseNudge
+from gateways.protocol.errors import CloseCode, InvalidPayload
+from gateways.protocol.events import SessionInfo, now_ms, timestamp
+from gateways.session import Session
+from gateways.store.directory import DirectoryStore
+from gateways.store.keys import DIRECTORY_SHARDS
+from gateways.store.nodes import NodeStore
+from gateways.store.sessions import SessionStore, StoredSession
+
+PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A session that the sweep ended, or would end. `session_id` '': online without any session."""
+
+    user_id: str
+    session_id: str
+    reason: str
+    last_activity_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserSessions:
+    user_id: str
+    sessions: Sequence[StoredSession]
+
+
+class Sessions:
+    def __init__(
+        self,
+        *,
+        sessions: SessionStore,
+        nodes: NodeStore,
+        directory: DirectoryStore,
+        presence: Presence,
+        mailbox: Mailbox,
+    ) -> None:
+        self._sessions = sessions
+        self._nodes = nodes
+        self._directory = directory
+        self._presence = presence
+        self._mailbox = mailbox
+
+    async def of(self, session: Session) -> list[SessionInfo]:
+        """All sessions of this session's user, oldest first."""
+        stored = await self._sessions.of_user(session.user_id)
+        stored.sort(key=lambda other: other.record.connected_at_ms)
+        return [
+            SessionInfo(
+                session_id=other.session_id,
+                device_id=other.record.device_id,
+                device_info=other.record.device_info,
+                connected_at=timestamp(other.record.connected_at_ms),
+                last_activity=timestamp(
+                    session.active_ms
+                    if other.session_id == session.session_id
+                    else other.last_activity_ms
+                ),
+                current=other.session_id == session.session_id,
+            )
+            for other in stored
+        ]
+
+    async def close_other(self, session: Session, session_id: str) -> None:
+        """End another session of the same user. Raises InvalidPayload where there is none of this id."""
+        if session_id == session.session_id:
+            raise InvalidPayload("sessionId: expected another session than this one")
+        if not await self._end(session.user_id, session_id, "Closed from another session."):
+            raise InvalidPayload("sessionId: expected one of your sessions")
+
+    async def everybody(self) -> AsyncIterator[UserSessions]:
+        """All sessions there are, by user. A user who comes or goes meanwhile may be missed or come twice."""
+        async for user_ids in self._user_ids():
+            stored = await self._sessions.of_users(user_ids)
+            for user_id, sessions in zip(user_ids, stored, strict=True):
+                yield UserSessions(user_id, sessions)
+
+    async def sweep(
+        self, *, idle_seconds: float | None = None, dry_run: bool = False
+    ) -> AsyncIterator[Finding]:
+        """End what should not be there: sessions of nodes without a lease, and, where `idle_seconds` is given,
+        those idle for longer; presence that no session holds up. The directory is set right on the way.
+        """
+        live = set(await self._nodes.all())
+        async for user_ids in self._user_ids():
+            if not dry_run:
+                await self._presence.index(user_ids)
+            stored = await self._sessions.of_users(user_ids)
+            for user_id, sessions in zip(user_ids, stored, strict=True):
+                for finding in await self._sweep_user(
+                    user_id, sessions, live, idle_seconds, dry_run=dry_run
+                ):
+                    yield finding
+
+    async def _sweep_user(
+        self,
+        user_id: str,
+        sessions: Sequence[StoredSession],
+        live: set[str],
+        idle_seconds: float | None,
+        *,
+        dry_run: bool,
+    ) -> list[Finding]:
+        findings = []
+        dead_nodes = {session.node_id for session in sessions} - live
+        for session in sessions:
+            idle = (now_ms() - session.last_activity_ms) / 1000
+            if session.node_id in dead_nodes:
+                reason = "its node is gone"
+            elif idle_seconds is not None and idle > idle_seconds:
+                reason = f"idle for {idle:.0f} s"
+                if not dry_run:
+                    await self._end(user_id, session.session_id, "Idle.", CloseCode.EXPIRED)
+            else:
+                continue
+            findings.append(
+                Finding(user_id, session.session_id, reason, session.last_activity_ms)
+            )
+        if not sessions:
+            vacated_by = await self._sessions.vacated_by(user_id)
+            if vacated_by is not None and vacated_by not in live:
+                dead_nodes = {vacated_by}
+                findings.append(Finding(user_id, "", "online without a session", None))
+        if not dry_run:
+            for node_id in dead_nodes:
+                _, transitions = await self._sessions.reap([user_id], node_id)
+                self._presence.announce_all(transitions)
+        return findings
+
+    async def _end(
+        self, user_id: str, session_id: str, reason: str, code: CloseCode = CloseCode.REVOKED
+    ) -> bool:
+        """Out of the store first: should the nudge get lost, the session's node misses it at its reconcile."""
+        stored = {other.session_id: other for other in await self._sessions.of_user(user_id)}
+        if session_id not in stored:
+            return False
+        closed = await self._sessions.close(user_id, session_id, goodbye=True)
+        if closed.transition is not None:
+            self._presence.announce(closed.transition)
+        self._mailbox.send(
+            stored[session_id].node_id, CloseNudge(user_id, session_id, code, reason)
+        )
+        return True
+
+    async def _user_ids(self) -> AsyncIterator[list[str]]:
+        """Those of the directory, then those that the nodes hold: each in pages."""
+        for shard in range(DIRECTORY_SHARDS):
+            after = ""
+            while page := list(await self._directory.page(shard, after, PAGE)):
+                yield page
+                after = page[-1]
+        for node_id in await self._nodes.all():
+            async for user_ids in self._nodes.users(node_id):
+                indexed = await self._directory.contains(user_ids)
+                missing = [u for u, known in zip(user_ids, indexed, strict=True) if not known]
+                if missing:
+                    yield missing

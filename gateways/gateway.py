@@ -1,0 +1,122 @@
+"""One process of the gateway, put together: store, hub, domain, and the node they live on."""
+
+import secrets
+from typing import TYPE_CHECKING
+
+from gateways.config import Config
+from gateways.domain.delivery import Delivery
+from gateways.domain.directory import Directory
+from gateways.domain.friends import Friends
+from gateways.domain.presence import Presence
+from gateways.domain.sessions import Sessions
+from gateways.domain.tokens import TokenVerifier
+from gateways.hub import Hub
+from gateways.mailbox import ChannelLayer, Mailbox
+from gateways.node import Node
+from gateways.store.batcher import Batcher
+from gateways.store.connection import connect
+from gateways.store.directory import DirectoryStore
+from gateways.store.friends import FriendStore
+from gateways.store.inbox import InboxStore
+from gateways.store.keys import Keys
+from gateways.store.nodes import NodeStore
+from gateways.store.sessions import SessionStore
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+class Gateway:
+    """Built inside a running event loop. Started, it holds sessions; unstarted, it serves an operator's command."""
+
+    def __init__(
+        self, config: Config, layer: ChannelLayer, *, redis: "Redis | None" = None
+    ) -> None:
+        self.config = config
+        self.node_id = secrets.token_hex(6)
+        self.redis = Batcher(
+            redis or connect(config.redis_url, timeout_seconds=config.redis_timeout_seconds),
+            timeout_seconds=config.redis_timeout_seconds,
+        )
+        keys = Keys(config.redis_prefix)
+        inbox = InboxStore(
+            self.redis,
+            keys,
+            ttl_seconds=config.inbox_ttl_seconds,
+            max_messages=config.inbox_max_messages,
+        )
+        sessions = SessionStore(self.redis, keys, inbox_ttl_seconds=config.inbox_ttl_seconds)
+        nodes = NodeStore(self.redis, keys, lease_seconds=config.node_lease_seconds)
+        friends = FriendStore(self.redis, keys)
+        directory = DirectoryStore(self.redis, keys)
+
+        self.hub = Hub(inbox)
+        self.mailbox = Mailbox(
+            layer,
+            self.hub,
+            node_id=self.node_id,
+            prefix=config.redis_prefix,
+            timeout_seconds=config.redis_timeout_seconds,
+            on_hearing_again=lambda: self.node.reconcile_now(),
+        )
+        self.tokens = TokenVerifier()
+        self.presence = Presence(
+            node_id=self.node_id,
+            sessions=sessions,
+            nodes=nodes,
+            friends=friends,
+            directory=directory,
+            mailbox=self.mailbox,
+            hub=self.hub,
+            offline_grace_seconds=config.offline_grace_seconds,
+        )
+        self.delivery = Delivery(
+            inbox,
+            self.mailbox,
+            max_message_bytes=config.max_message_bytes,
+            max_recipients=config.max_recipients,
+        )
+        self.friends = Friends(friends, sessions)
+        self.directory = Directory(
+            directory,
+            sessions,
+            friends,
+            detailed_for_everyone=config.detailed_presence_for_everyone,
+        )
+        self.sessions = Sessions(
+            sessions=sessions,
+            nodes=nodes,
+            directory=directory,
+            presence=self.presence,
+            mailbox=self.mailbox,
+        )
+        self.node = Node(
+            config,
+            node_id=self.node_id,
+            hub=self.hub,
+            mailbox=self.mailbox,
+            presence=self.presence,
+            sweep=self.sessions.sweep,
+            nodes=nodes,
+            sessions=sessions,
+        )
+
+    async def start(self) -> None:
+        await self.node.start()
+        await self.tokens.prefetch()
+
+    async def ready_reason(self) -> str | None:
+        """Why this process can't serve now; None where it can."""
+        return await self.node.ready_reason()
+
+    async def drain(self) -> None:
+        """Send the clients elsewhere. Their sessions end with 1012."""
+        await self.node.drain()
+
+    async def stop(self) -> None:
+        """Leave nothing behind but what another node is to bury. Works on an unstarted gateway too."""
+        await self.presence.settle(timeout_seconds=self.config.redis_timeout_seconds)
+        await self.mailbox.flushed()
+        await self.node.stop()
+        self.tokens.close()
+        await self.redis.close()

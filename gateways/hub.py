@@ -1,0 +1,176 @@
+"""User → sessions of this node. Hands each session what is for it: every message once, in order."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import structlog
+
+from gateways.nudges import CloseNudge, MessageNudge, StatusNudge
+from gateways.ordering import Hole
+from gateways.protocol.errors import CloseCode
+from gateways.protocol.events import StatusUpdate, timestamp
+from gateways.session import Session
+from gateways.store.errors import StoreUnavailable
+from gateways.store.inbox import InboxStore
+
+log = structlog.get_logger(__name__)
+
+#: Nudges of one recipient come from several nodes and overtake each other; they settle within this time, and a
+#: read of the inbox for each would cost more than the wait.
+GAP_PATIENCE_SECONDS: Final = 0.02
+#: Messages a read: a page of the largest ones still fits between two drains of a socket.
+PAGE: Final = 50
+#: After a failed read; Redis may be away for a while, and the sessions that are behind all ask.
+RETRY_SECONDS: Final = 1.0
+#: Users whose newest presence generation is remembered, so that an older one can't undo it.
+GENERATIONS: Final = 100_000
+
+
+class Hub:
+    def __init__(self, inbox: InboxStore) -> None:
+        self._inbox = inbox
+        self._sessions: dict[str, dict[str, Session]] = {}
+        self._generations: OrderedDict[str, int] = OrderedDict()
+        self._readers: dict[str, asyncio.Task[None]] = {}
+        #: User → epoch and newest seq handed to a session here, not yet told to the store.
+        self._handed: dict[str, tuple[str, int]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sessions.values()))
+
+    def __iter__(self) -> Iterator[Session]:
+        for sessions in list(self._sessions.values()):
+            yield from list(sessions.values())
+
+    @property
+    def user_ids(self) -> list[str]:
+        return list(self._sessions)
+
+    def of_user(self, user_id: str) -> list[Session]:
+        return list(self._sessions.get(user_id, {}).values())
+
+    def attach(self, session: Session) -> None:
+        """From now on nudges reach the session. Call before the store tells its place, so that none is missed."""
+        self._sessions.setdefault(session.user_id, {})[session.session_id] = session
+
+    def detach(self, session: Session) -> bool:
+        """Returns whether the user has no session left here."""
+        sessions = self._sessions.get(session.user_id)
+        if sessions is not None:
+            sessions.pop(session.session_id, None)
+            if not sessions:
+                del self._sessions[session.user_id]
+        reader = self._readers.pop(session.session_id, None)
+        if reader is not None:
+            reader.cancel()
+        return session.user_id not in self._sessions
+
+    def place(self, session: Session, *, position: int, newest: int, epoch: str) -> None:
+        """The session's history begins after `position`; it follows, then what is new."""
+        session.epoch = epoch
+        session.order.place(position, newest)
+        self._catch_up(session, patience_seconds=0)
+
+    # --- what comes in ----------------------------------------------------------------------------
+
+    def on_message(self, nudge: MessageNudge) -> None:
+        for user_id, seq in nudge.recipients:
+            self.deliver(user_id, seq, nudge.body)
+
+    def deliver(self, user_id: str, seq: int, body: bytes) -> None:
+        for session in self._sessions.get(user_id, {}).values():
+            ready = session.order.offer(seq, body)
+            if ready:
+                self._hand_over(session, ready)
+            if session.order.behind:
+                self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
+
+    def on_status(self, nudge: StatusNudge) -> None:
+        if nudge.generation < self._generations.get(nudge.user_id, 0):
+            return
+        self._generations[nudge.user_id] = nudge.generation
+        self._generations.move_to_end(nudge.user_id)
+        if len(self._generations) > GENERATIONS:
+            self._generations.popitem(last=False)
+        update = StatusUpdate(
+            user_id=nudge.user_id,
+            status="online" if nudge.online else "offline",
+            email=nudge.email,
+            last_seen=timestamp(nudge.last_seen_ms),
+        )
+        for watcher in nudge.watchers:
+            for session in self._sessions.get(watcher, {}).values():
+                session.push_latest("user_status_update", nudge.user_id, update)
+
+    def on_close(self, nudge: CloseNudge) -> None:
+        session = self._sessions.get(nudge.user_id, {}).get(nudge.session_id)
+        if session is not None:
+            session.end(nudge.code, nudge.reason)
+
+    def reconcile(self, user_id: str, *, epoch: str | None, seq: int) -> None:
+        """The store says where the user's log stands. Whoever is behind reads; whose count is gone starts anew."""
+        for session in self._sessions.get(user_id, {}).values():
+            if epoch != session.epoch:
+                # Unplaced yet, or the store lost its data: the node puts the session back, which places it.
+                continue
+            session.order.note(seq)
+            if session.order.behind:
+                self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
+
+    # --- what goes out ----------------------------------------------------------------------------
+
+    def take_handed(self) -> dict[str, tuple[str, int]]:
+        handed, self._handed = self._handed, {}
+        return handed
+
+    def give_back_handed(self, handed: Iterable[tuple[str, tuple[str, int]]]) -> None:
+        """The store could not be told: keep what is not superseded for the next time."""
+        for user_id, position in handed:
+            self._handed.setdefault(user_id, position)
+
+    def _hand_over(self, session: Session, messages: list[tuple[int, bytes]]) -> None:
+        session.hand_over(messages)
+        epoch, seq = self._handed.get(session.user_id, ("", 0))
+        if epoch != session.epoch or session.order.position > seq:
+            self._handed[session.user_id] = (session.epoch, session.order.position)
+
+    def _catch_up(self, session: Session, *, patience_seconds: float) -> None:
+        if not session.order.behind or session.session_id in self._readers:
+            return
+        task = asyncio.get_running_loop().create_task(self._read(session, patience_seconds))
+        self._readers[session.session_id] = task
+
+    async def _read(self, session: Session, patience_seconds: float) -> None:
+        try:
+            if patience_seconds:
+                await asyncio.sleep(patience_seconds)
+            await self._read_on(session)
+        except Hole as hole:
+            # It fell too far behind, and the inbox was trimmed: a resume tells its client so, with the reason.
+            log.warning("hole", session_id=session.session_id, what=str(hole))
+            session.end(CloseCode.SLOW_CONSUMER, "The inbox went on without this session.")
+        except Exception:
+            log.exception("reader failed", session_id=session.session_id)
+            session.end(CloseCode.INTERNAL_ERROR, "The gateway failed.")
+        finally:
+            # Not by a callback, which would run a turn later: a gap seen in between would find no reader.
+            session.order.reading = False
+            if self._readers.get(session.session_id) is asyncio.current_task():
+                del self._readers[session.session_id]
+
+    async def _read_on(self, session: Session) -> None:
+        """Read the inbox until the session has what there is, at the pace of its socket."""
+        order = session.order
+        while order.behind:
+            order.reading = True
+            try:
+                page = await self._inbox.after(session.user_id, order.position, count=PAGE)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not page and order.behind:
+                raise Hole("the inbox has nothing where messages were announced")
+            self._hand_over(session, order.read((entry.seq, entry.body) for entry in page))
+            await session.outbound.drained()

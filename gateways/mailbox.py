@@ -1,0 +1,166 @@
+"""This node's one channel in the channel layer, and the way to the other nodes'."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import structlog
+
+from gateways import nudges
+from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+
+log = structlog.get_logger(__name__)
+
+#: Nudges that wait for one node. Beyond this the node, or Redis, is away, and its reconcile will mend it.
+MAX_WAITING: Final = 10_000
+#: Nudges in one layer message.
+MAX_BATCH: Final = 500
+#: How often a node calls itself, to know that it is not deaf.
+ECHO_SECONDS: Final = 1.0
+#: Echoes that may be outstanding before the node counts as deaf: the channel layer itself waits a second
+#: before it reconnects.
+ECHO_TOLERANCE: Final = 3
+
+
+class ChannelLayer(Protocol):
+    async def send(self, channel: str, message: dict[str, Any]) -> None: ...
+
+    async def receive(self, channel: str) -> dict[str, Any]: ...
+
+
+class Receiver(Protocol):
+    """Who takes what arrives: the hub."""
+
+    def on_message(self, nudge: MessageNudge) -> None: ...
+
+    def on_status(self, nudge: StatusNudge) -> None: ...
+
+    def on_close(self, nudge: CloseNudge) -> None: ...
+
+
+class Mailbox:
+    def __init__(
+        self,
+        layer: ChannelLayer,
+        receiver: Receiver,
+        *,
+        node_id: str,
+        prefix: str,
+        timeout_seconds: float,
+        on_hearing_again: Callable[[], None],
+    ) -> None:
+        """`on_hearing_again` is called when the node hears again after it may have missed something."""
+        self._layer = layer
+        self._receiver = receiver
+        self._node_id = node_id
+        self._prefix = prefix
+        self._timeout_seconds = timeout_seconds
+        self._on_hearing_again = on_hearing_again
+        self._waiting: dict[str, list[Nudge]] = {}
+        self._senders: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._called = 0
+        self._heard = 0
+        self._hearing = asyncio.Event()
+
+    @property
+    def deaf(self) -> bool:
+        return not self._hearing.is_set()
+
+    async def start(self) -> None:
+        """Returns once the node hears itself. Raises TimeoutError where it does not in time."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._receive()), loop.create_task(self._call_myself())]
+        async with asyncio.timeout(self._timeout_seconds):
+            await self._hearing.wait()
+
+    async def stop(self) -> None:
+        for task in [*self._tasks, *self._senders.values()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._senders.values(), return_exceptions=True)
+        self._tasks.clear()
+        self._senders.clear()
+
+    async def flushed(self) -> None:
+        """Wait until what was given to `send` is on its way, or given up."""
+        while self._senders:
+            await asyncio.wait(list(self._senders.values()))
+
+    def send(self, node_id: str, nudge: Nudge) -> None:
+        """Give a node a nudge, in order, without waiting. What is for this node takes no detour."""
+        if node_id == self._node_id:
+            self._take(nudge)
+            return
+        waiting = self._waiting.setdefault(node_id, [])
+        if len(waiting) >= MAX_WAITING:
+            return
+        waiting.append(nudge)
+        if node_id not in self._senders:
+            task = asyncio.get_running_loop().create_task(self._send_waiting(node_id))
+            self._senders[node_id] = task
+
+    async def _send_waiting(self, node_id: str) -> None:
+        """While one layer message is under way the next one's nudges gather."""
+        try:
+            while waiting := self._waiting.pop(node_id, []):
+                for start in range(0, len(waiting), MAX_BATCH):
+                    await self._publish(node_id, waiting[start : start + MAX_BATCH])
+        finally:
+            self._senders.pop(node_id, None)
+
+    async def _publish(self, node_id: str, batch: list[Nudge]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._layer.send(
+                    self._channel(node_id),
+                    {"type": "nudges", "nudges": nudges.encode(batch)},
+                )
+        except Exception as error:  # whatever the layer's client raises: its reconcile mends it
+            log.warning("nudge lost", node=node_id, nudges=len(batch), error=repr(error))
+
+    async def _receive(self) -> None:
+        channel = self._channel(self._node_id)
+        while True:
+            try:
+                message = await self._layer.receive(channel)
+                batch = nudges.decode(message["nudges"])
+            except Exception as error:
+                log.warning("mailbox failed", error=repr(error))
+                await asyncio.sleep(ECHO_SECONDS)
+                continue
+            for nudge in batch:
+                try:
+                    self._take(nudge)
+                except Exception:
+                    log.exception("nudge failed", kind=type(nudge).__name__)
+
+    async def _call_myself(self) -> None:
+        while True:
+            self._called += 1
+            await self._publish(self._node_id, [Echo(self._called)])
+            if self._called - self._heard >= ECHO_TOLERANCE and self._hearing.is_set():
+                log.warning("node is deaf", unanswered=self._called - self._heard)
+                self._hearing.clear()
+            await asyncio.sleep(ECHO_SECONDS if self._hearing.is_set() else ECHO_SECONDS / 10)
+
+    def _take(self, nudge: Nudge) -> None:
+        match nudge:
+            case MessageNudge():
+                self._receiver.on_message(nudge)
+            case StatusNudge():
+                self._receiver.on_status(nudge)
+            case CloseNudge():
+                self._receiver.on_close(nudge)
+            case Echo(count):
+                self._hear(count)
+
+    def _hear(self, count: int) -> None:
+        skipped = count > self._heard + 1 and self._heard > 0
+        self._heard = max(self._heard, count)
+        was_deaf = not self._hearing.is_set()
+        self._hearing.set()
+        if skipped or (was_deaf and count > 1):
+            self._on_hearing_again()
+
+    def _channel(self, node_id: str) -> str:
+        return f"{self._prefix}node.{node_id}"

@@ -1,0 +1,67 @@
+"""Serves the gateways, with everything they need, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from scarfall import supervisor
+from scarfall.embedded import CannotStart
+
+
+class Command(BaseCommand):
+    help = "Serves the user gateway, the internal one, or both; Ctrl-C or SIGTERM ends all of it."
+    # Checks would import every URL and admin page; the gateways do that.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "gateway", nargs="?", choices=("user", "internal", "all"), default="all"
+        )
+
+    def handle(self, *_args: Any, gateway: str, **_options: Any) -> None:
+        gateways = ("user", "internal") if gateway == "all" else (gateway,)
+        try:
+            supervisor.serve(gateways, self._migrate, lambda: self._print_banner(gateways))
+        except CannotStart as error:
+            sys.exit(str(error))
+
+    def _migrate(self) -> None:
+        try:
+            executor = MigrationExecutor(connection)
+            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+                call_command("migrate", verbosity=0, interactive=False)
+        except OperationalError as error:
+            reason = " ".join(str(error).split())
+            raise CannotStart(f"DATABASE_URL: the database does not answer: {reason}") from None
+        finally:
+            connection.close()
+
+    def _print_banner(self, gateways: tuple[str, ...]) -> None:
+        lines = []
+        if "user" in gateways:
+            address = _address(settings.HOST, settings.PORT)
+            lines.append(f"User gateway      ws://{address}/ws")
+        if "internal" in gateways:
+            address = _address(settings.INTERNAL_HOST, settings.INTERNAL_PORT)
+            lines.append(f"Internal gateway  ws://{address}/ws   http://{address}/admin/")
+        store = "embedded Valkey" if settings.REDIS_EMBEDDED else "REDIS_URL or REDIS_HOST"
+        lines += [
+            f"State             {settings.DATA_DIR}   (store: {store})",
+            f"Logs              {settings.LOG_DIR}",
+            "Next              .venv/bin/python manage.py chat alice",
+        ]
+        self.stdout.write("\n".join(lines))
+        self.stdout.flush()
+
+
+def _address(host: str, port: int) -> str:
+    """As a browser on this machine would type it."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104
+    return f"{shown}:{port}"

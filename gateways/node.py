@@ -1,0 +1,249 @@
+"""The life of one gateway process among others: its lease, its ear, and what it does for the dead.
+
+A node renews its lease with Redis three times within it. One that could not is dead to the others: the first that
+notices buries its sessions. Should it wake after that, its sockets are closed with 4508, and their clients resume
+elsewhere; it serves on as soon as its burial is over.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Protocol
+
+import structlog
+
+from gateways.config import Config
+from gateways.domain.presence import Presence
+from gateways.hub import Hub
+from gateways.mailbox import Mailbox
+from gateways.protocol.errors import CloseCode
+from gateways.protocol.events import ServerShutdown
+from gateways.session import Session
+from gateways.store.errors import StoreUnavailable
+from gateways.store.nodes import NodeStore
+from gateways.store.sessions import SessionStore
+
+log = structlog.get_logger(__name__)
+
+#: How often the store is told what was handed over: what a client without `resume` might get again after a crash.
+HANDED_SECONDS: Final = 0.2
+#: Users a round trip when reconciling.
+RECONCILE_BATCH: Final = 500
+#: Reconnects after a shutdown are spread over this time for each thousand clients, and at least over it once.
+SHUTDOWN_SPREAD_MS: Final = 2000
+
+
+class Connection(Protocol):
+    """A consumer, as the node sees it at its shutdown and after the loss of the store's data."""
+
+    def shut_down(self, farewell: ServerShutdown) -> None: ...
+
+    async def put_back(self) -> None: ...
+
+
+class Node:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        node_id: str,
+        hub: Hub,
+        mailbox: Mailbox,
+        presence: Presence,
+        sweep: Callable[[], AsyncIterator[Any]],
+        nodes: NodeStore,
+        sessions: SessionStore,
+    ) -> None:
+        self.node_id = node_id
+        #: Every open socket of this process, authenticated or not.
+        self.connections: dict[str, Connection] = {}
+        self._config = config
+        self._hub = hub
+        self._mailbox = mailbox
+        self._presence = presence
+        self._sweep = sweep
+        self._nodes = nodes
+        self._sessions = sessions
+        self._life = ""
+        self._stepped_down = False
+        self._draining = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._reconcile_wanted = asyncio.Event()
+
+    @property
+    def serving(self) -> bool:
+        """Whether new sessions may begin here."""
+        return not self._stepped_down and not self._draining
+
+    async def start(self) -> None:
+        await self._mailbox.start()
+        await self._renew()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._forever(work, name))
+            for work, name in (
+                (self._keep_lease, "lease"),
+                (self._keep_reconciled, "reconcile"),
+                (self._keep_told, "handed"),
+                (self._keep_swept, "sweep"),
+            )
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._presence.stop()
+        if self._tasks:
+            try:
+                await self._tell_handed()
+                await self._nodes.drop_lease(
+                    self.node_id, grace_seconds=self._config.offline_grace_seconds
+                )
+            except StoreUnavailable as error:
+                log.warning("lease left to run out", error=str(error))
+        await self._mailbox.stop()
+
+    async def drain(self) -> None:
+        self._draining = True
+        connections = list(self.connections.values())
+        spread_ms = SHUTDOWN_SPREAD_MS * max(1, len(connections) // 1000)
+        for connection in connections:
+            connection.shut_down(ServerShutdown(retry_after_ms=random.randint(100, spread_ms)))
+        while self.connections:
+            await asyncio.sleep(0.01)
+
+    async def ready_reason(self) -> str | None:
+        if self._draining:
+            return "shutting down"
+        try:
+            await self._nodes.ping()
+        except StoreUnavailable as error:
+            return str(error)
+        if self._stepped_down:
+            return "this node was given up by the others and is being buried"
+        if self._mailbox.deaf:
+            return "the channel layer does not answer"
+        return None
+
+    def reconcile_now(self) -> None:
+        self._reconcile_wanted.set()
+
+    # --- duties -----------------------------------------------------------------------------------
+
+    async def _forever(self, work: Callable[[], Any], name: str) -> None:
+        while True:
+            try:
+                await work()
+            except StoreUnavailable as error:
+                log.warning("duty waits for Redis", duty=name, error=str(error))
+                await asyncio.sleep(1)
+            except Exception:
+                log.exception("duty failed", duty=name)
+                await asyncio.sleep(1)
+
+    async def _keep_lease(self) -> None:
+        await asyncio.sleep(self._config.node_lease_seconds / 3)
+        await self._renew()
+        await self._tell_activity()
+
+    async def _renew(self) -> None:
+        lease = await self._nodes.renew(self.node_id, new_life=secrets.token_hex(8))
+        first = not self._life
+        lost_data = not first and lease.life != self._life
+        self._life = lease.life
+        if lost_data:
+            log.error("store lost its data", life=lease.life)
+            self.reconcile_now()
+        elif lease.claimed or not (lease.held or first):
+            self._step_down()
+        self._stepped_down = lease.claimed
+        for dead_node_id in lease.expired:
+            if dead_node_id != self.node_id:
+                await self._bury(dead_node_id)
+
+    def _step_down(self) -> None:
+        """Others took this node for dead: its sessions are theirs to bury, and its clients resume."""
+        if len(self._hub):
+            log.error("lease lost", node=self.node_id, sessions=len(self._hub))
+        for session in self._hub:
+            session.end(CloseCode.SLOW_CONSUMER, "The gateway was away too long; resume.")
+
+    async def _bury(self, dead_node_id: str) -> None:
+        if not await self._nodes.claim(dead_node_id, self.node_id):
+            return
+        buried = 0
+        async for user_ids in self._nodes.users(dead_node_id):
+            removed, transitions = await self._sessions.reap(user_ids, dead_node_id)
+            buried += removed
+            self._presence.announce_all(transitions)
+        await self._nodes.forget(dead_node_id)
+        log.info("buried a node", node=dead_node_id, sessions=buried)
+
+    async def _keep_reconciled(self) -> None:
+        interval = self._config.reconcile_interval_seconds * random.uniform(0.8, 1.2)
+        try:
+            async with asyncio.timeout(interval):
+                await self._reconcile_wanted.wait()
+        except TimeoutError:
+            pass
+        self._reconcile_wanted.clear()
+        user_ids = self._hub.user_ids
+        for start in range(0, len(user_ids), RECONCILE_BATCH):
+            await self._reconcile(user_ids[start : start + RECONCILE_BATCH])
+
+    async def _reconcile(self, user_ids: list[str]) -> None:
+        """Hold what this node hands out against what the store has."""
+        placed = {
+            session.session_id: session
+            for user_id in user_ids
+            for session in self._hub.of_user(user_id)
+            if session.epoch and not session.outbound.closed
+        }
+        states = await self._sessions.states(user_ids)
+        session_ids = await self._sessions.ids_of_users(user_ids)
+        known = {session_id for ids in session_ids for session_id in ids}
+        epochs = {}
+        for user_id, state in zip(user_ids, states, strict=True):
+            epochs[user_id] = state.epoch
+            self._hub.reconcile(user_id, epoch=state.epoch, seq=state.seq)
+        for session_id, session in placed.items():
+            await self._check(session, session_id in known, epochs[session.user_id])
+
+    async def _check(self, session: Session, known: bool, epoch: str | None) -> None:
+        if session.outbound.closed or session.session_id not in self.connections:
+            return
+        if epoch != session.epoch:
+            # The store lost this user: what it knew of the session is gone, the session is not.
+            await self.connections[session.session_id].put_back()
+        elif not known:
+            session.end(CloseCode.REVOKED, "The session was ended.")
+
+    async def _keep_told(self) -> None:
+        await asyncio.sleep(HANDED_SECONDS)
+        await self._tell_handed()
+
+    async def _tell_handed(self) -> None:
+        if handed := self._hub.take_handed():
+            try:
+                await self._sessions.mark_handed(handed)
+            except StoreUnavailable:
+                self._hub.give_back_handed(handed.items())
+                raise
+
+    async def _tell_activity(self) -> None:
+        activity: dict[str, dict[str, int]] = {}
+        for session in self._hub:
+            if session.touched:
+                session.touched = False
+                activity.setdefault(session.user_id, {})[session.session_id] = session.active_ms
+        await self._sessions.touch(activity)
+
+    async def _keep_swept(self) -> None:
+        """One process of a deployment sweeps, whichever takes the duty first."""
+        interval = self._config.session_cleanup_interval_seconds
+        await asyncio.sleep(interval * random.uniform(0.9, 1.1))
+        if await self._nodes.take_duty("sweep", self.node_id, seconds=interval * 0.8):
+            ended = [finding async for finding in self._sweep()]
+            log.info("swept", ended=len(ended))

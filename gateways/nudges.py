@@ -1,0 +1,43 @@
+"""What nodes tell each other through the channel layer. Losing one costs time, never a message."""
+
+import msgspec
+from msgspec import Struct
+
+
+class MessageNudge(Struct, frozen=True, tag="m", array_like=True):
+    """A message was stored at these recipients, whose sessions the addressed node holds."""
+
+    body: bytes
+    recipients: list[tuple[str, int]]
+
+
+class StatusNudge(Struct, frozen=True, tag="s", array_like=True):
+    """A user came or went; these watchers, whose sessions the addressed node holds, are to hear it."""
+
+    user_id: str
+    online: bool
+    generation: int
+    email: str | None
+    last_seen_ms: int
+    watchers: list[str]
+
+
+class CloseNudge(Struct, frozen=True, tag="c", array_like=True):
+    """A session was ended from elsewhere: its socket is to be closed."""
+
+    user_id: str
+    session_id: str
+    code: int
+    reason: str
+
+
+class Echo(Struct, frozen=True, tag="e", array_like=True):
+    """A node's word to itself: that it comes back shows that the node is not deaf."""
+
+    count: int
+
+
+Nudge = MessageNudge | StatusNudge | CloseNudge | Echo
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(list[Nudge]).decode

@@ -1,0 +1,1 @@
+"""What stands between uvicorn and our consumers."""

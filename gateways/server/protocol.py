@@ -1,0 +1,239 @@
+"""uvicorn's two protocols, made safe against peers that do not read, finish or stop.
+
+What is held for a peer is bounded in bytes and seconds, the app hears of a connection's end once
+and with the true code, and a consumer can write frames that it has built itself.
+"""
+
+import asyncio
+import struct
+from collections.abc import Iterable
+from typing import Any, cast
+
+from uvicorn import Config
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
+from websockets.protocol import State
+
+SOCKET_EXTENSION = "scarfall.socket"
+PROTOCOL_ABUSE = 4400
+LINGER_SECONDS = 2.0  # after our last word to a peer that may not read: one slow round trip
+CLOSE_SECONDS = 10.0  # an orderly close; as long as uvicorn waits for the peer's close frame
+PARSE_BYTES = 4096  # in one go: at most 680 frames, 3 ms; uvloop reads 256 KiB, 43,000 frames
+CONTROL_FRAMES = 1000  # pings, pongs and fragments in one window; a client needs a handful
+CONTROL_WINDOW_SECONDS = 10.0
+REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125, two are the close code's
+PONG_HEADER = bytes((0x80 | Opcode.PONG,))
+BAD_REQUEST = STATUS_LINE[400] + b"connection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+def text_header(length: int) -> bytes:
+    """The header of a final, unmasked text frame (RFC 6455 section 5.2)."""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return struct.pack("!BBH", 0x81, 126, length)
+    return struct.pack("!BBQ", 0x81, 127, length)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    unparsed = b""
+    held_pong = b""
+    control_frames = 0
+    control_window_end = 0.0
+    disconnect_event: ASGIReceiveEvent | None = None
+
+    def write_text(self, frames: Iterable[bytes]) -> int:
+        """Write each payload (UTF-8) as a text frame; return how many bytes now wait to be sent.
+
+        One write for all. Nothing and 0 before the handshake is complete or once a side closes.
+        """
+        if self.conn.state is not State.OPEN or self.transport.is_closing():
+            return 0
+        parts = [part for frame in frames for part in (text_header(len(frame)), frame)]
+        self.transport.write(b"".join(parts))
+        return self.transport.get_write_buffer_size()
+
+    def close_now(self, code: int, reason: str = "") -> None:
+        """Send a close frame, and drop the connection with all that it holds in `LINGER_SECONDS`.
+
+        `receive()` yields the disconnect with `code` at once, `send()` raises. A no-op once gone.
+        """
+        self._fail(code, reason.encode()[:REASON_BYTES].decode(errors="ignore"))
+
+    async def run_asgi(self) -> None:
+        cast(dict[str, Any], self.scope["extensions"])[SOCKET_EXTENSION] = self
+        await super().run_asgi()
+        self._parse()  # the peer's close frame may wait behind messages that the app left
+        if not self.disconnected:
+            self._abort_after(CLOSE_SECONDS)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """As uvicorn's, but the first disconnect is the last event: asking again repeats it."""
+        if self.disconnect_event is not None:
+            return self.disconnect_event
+        event = await self.queue.get()
+        if event["type"] == "websocket.disconnect":
+            self.disconnect_event = event
+        elif self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self._parse()
+            if not self.read_paused:
+                self.transport.resume_reading()
+        return event
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            self.transport.abort()  # RFC 6455 section 4.1: the client must wait for our response
+            return
+        self.unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse in pieces until a message waits for the app, so that a flood's rest stays bytes."""
+        while self.unparsed and not self.read_paused and not self.conn.eof_sent:
+            piece, self.unparsed = self.unparsed[:PARSE_BYTES], self.unparsed[PARSE_BYTES:]
+            self.conn.receive_data(piece)
+            self._count(self.conn.events)
+            self.handle_events()
+            if self.conn.parser_exc is not None and self.conn.close_sent is not None:
+                self._fail(self.conn.close_sent.code, self.conn.close_sent.reason)
+            elif self.conn.eof_sent and not self.handshake_initiated:
+                # A head that websockets refuses to read: uvicorn neither answers nor closes.
+                self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
+                self.transport.close()
+        if self.conn.eof_sent:
+            self.unparsed = b""
+
+    def _count(self, events: Iterable[object]) -> None:
+        """Close on a peer that keeps us busy with frames that bring the app nothing."""
+        for event in events:
+            if isinstance(event, Frame) and not (event.fin and event.opcode in DATA_OPCODES):
+                if (now := self.loop.time()) >= self.control_window_end:
+                    self.control_window_end = now + CONTROL_WINDOW_SECONDS
+                    self.control_frames = 0
+                self.control_frames += 1
+        if self.control_frames > CONTROL_FRAMES:
+            self._fail(PROTOCOL_ABUSE, "too many control frames")
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:  # uvicorn logs a trace, and raises if a close frame follows
+                self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+        super().send_receive_event_to_app()
+
+    def handle_ping(self) -> None:
+        """While the peer does not read, answer its latest ping only, later (RFC 6455 5.5.3)."""
+        output = self.conn.data_to_send()
+        if self.close_sent or not self.writable.is_set():
+            self.held_pong = next((f for f in output[::-1] if f[:1] == PONG_HEADER), self.held_pong)
+            output = [frame for frame in output if frame[:1] != PONG_HEADER]
+        if output:
+            self.transport.write(b"".join(output))
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.held_pong and self.conn.state is State.OPEN and not self.transport.is_closing():
+            self.transport.write(self.held_pong)
+        self.held_pong = b""
+
+    def _fail(self, code: int, reason: str = "", *, app_code: int | None = None) -> None:
+        """Say the last word and half-close, so that unread input can't turn it into a TCP reset."""
+        if self.disconnected:
+            return
+        if self.conn.state is State.CONNECTING:
+            self.transport.abort()
+        else:
+            self.conn.fail(code, reason)
+        self._tell_app(app_code or code, reason)
+        self.stop_keepalive()
+        self.close_sent = self.disconnected = True  # send() raises ClientDisconnected
+        self.writable.set()
+        self._abort_after(LINGER_SECONDS)
+        if not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.transport.resume_reading()
+
+    def _tell_app(self, code: int, reason: str = "") -> None:
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def _abort_after(self, seconds: float) -> None:
+        """Bound a close: transport.close() alone waits for ever on a peer that does not read."""
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        if self in self.connections:
+            self.close_timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._abort_after(CLOSE_SECONDS)
+
+    def eof_received(self) -> None:
+        self._tell_app(CloseCode.ABNORMAL_CLOSURE)
+        self._abort_after(LINGER_SECONDS)
+
+    def keepalive_timeout(self) -> None:
+        self._fail(1011, "keepalive ping timeout", app_code=CloseCode.ABNORMAL_CLOSURE)
+
+    def shutdown(self) -> None:
+        if self.conn.state is State.CONNECTING:
+            super().shutdown()  # answers 500
+        elif self.conn.state is State.OPEN:
+            self._fail(CloseCode.SERVICE_RESTART)
+        else:
+            self._abort_after(LINGER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tell_app(CloseCode.ABNORMAL_CLOSURE)
+        super().connection_lost(exc)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Closes a connection whose next request head does not come whole, in time and in bounds."""
+
+    head_seconds = 10.0
+    max_head_bytes = 64 * 1024
+    head_timer: asyncio.TimerHandle | None = None
+    head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        self.head_timer = self.loop.call_later(self.head_seconds, self.transport.abort)
+        self.head_bytes = 0
+
+    def _stop_head_timer(self) -> None:
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.head_timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()
+        self.head_bytes += len(data)
+        super().data_received(data)
+        if self.head_timer is not None and self.head_bytes > self.max_head_bytes:
+            self.send_400_response("Request head too large.")
+
+    def on_headers_complete(self) -> None:
+        self._stop_head_timer()
+        head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if head_bytes > self.max_head_bytes:
+            raise ValueError("request head too large")  # uvicorn answers 400
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+
+def config(app: Any, **options: Any) -> Config:
+    """uvicorn's Config with these two protocols; `options` are uvicorn's own."""
+    return Config(app, http=HttpProtocol, ws=WebSocketProtocol, **options)

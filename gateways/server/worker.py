@@ -1,0 +1,110 @@
+"""One gateway process: uvicorn on a socket that its parent bound."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import uvicorn
+from django.conf import settings
+
+from gateways.server.protocol import HttpProtocol, WebSocketProtocol
+
+log = logging.getLogger(__name__)
+
+# Together less than the 10 s that the parent waits before it kills.
+DRAIN_SECONDS = 4.0
+CLOSE_SECONDS = 4
+
+
+class Gateway(Protocol):
+    async def drain(self) -> None:
+        """Says goodbye to every client and hands over what it holds."""
+
+
+class Application(Protocol):
+    """An ASGI application, lifespan included."""
+
+    gateway: Gateway
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Server(uvicorn.Server):
+    """Says on its lifeline when it is ready; stops when that ends, or on SIGTERM or SIGINT."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, lifeline: socket.socket) -> None:
+        super().__init__(config)
+        self.gateway = gateway
+        self.lifeline = lifeline
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # Before the application: while that waits for a store, the parent may die.
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.lifeline, self._stop_at_end_of_file)
+        await super().startup(sockets)
+        with contextlib.suppress(OSError):
+            self.lifeline.send(b"+")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # First the door, then the goodbyes: whoever reconnects on hearing one must not land here.
+        for server in self.servers:
+            server.close()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.gateway.drain()
+        except TimeoutError:
+            log.error("Draining took more than %g s", DRAIN_SECONDS)  # noqa: TRY400 - no trace
+        except Exception:
+            log.exception("Draining failed")
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Unlike uvicorn's, does not raise the signal again at the end: a stop that was asked for
+        is exit code 0.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
+
+    def _stop_at_end_of_file(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            if self.lifeline.recv(64):
+                return
+        asyncio.get_running_loop().remove_reader(self.lifeline)
+        self._stop()
+
+
+def run(application: Application, listening_socket: socket.socket, parent_pipe_fd: int) -> None:
+    """Serves until the parent says stop or is gone. Exits with code 3 where the start-up fails."""
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_per_message_deflate=False,
+        # A message a little too large is answered `too_large`; far beyond that the server closes
+        # the socket with 1009. JSON may escape each byte, and a recipient's id takes 140.
+        ws_max_size=2 * settings.MAX_MESSAGE_BYTES + 140 * settings.MAX_RECIPIENTS,
+        ws_ping_interval=settings.WS_PING_INTERVAL / 1000,
+        ws_ping_timeout=settings.WS_PING_TIMEOUT / 1000,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+    )
+    with socket.socket(fileno=parent_pipe_fd) as lifeline, listening_socket:
+        lifeline.setblocking(False)
+        Server(config, application.gateway, lifeline).run(sockets=[listening_socket])

@@ -1,0 +1,114 @@
+"""The inboxes: one stream a user, `u:{id}:inbox`, whose entry ids are `<seq>-0`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateways.store import scripts
+from gateways.store.batcher import Caller
+from gateways.store.keys import Keys
+
+#: Recipients a script call: below this Redis is not held for longer than about half a millisecond.
+RECIPIENTS_A_CALL: Final = 100
+#: How long a message id that its sender chose is recognised.
+REPEAT_WINDOW_MS: Final = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One recipient's outcome. `seq` 0: nothing stored. `nodes` is empty for a repeat: all is said already."""
+
+    user_id: str
+    seq: int
+    live: bool
+    nodes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    seq: int
+    body: bytes
+
+
+class InboxStore:
+    def __init__(
+        self, redis: Caller, keys: Keys, *, ttl_seconds: float, max_messages: int
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._ttl_ms = int(ttl_seconds * 1000)
+        self._max_messages = max_messages
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there are inboxes at all."""
+        return self._ttl_ms > 0
+
+    async def deliver(
+        self,
+        user_ids: Sequence[str],
+        body: bytes,
+        *,
+        accepted_ms: int,
+        repeat_key: str | None,
+        new_epoch: str,
+    ) -> list[Stored]:
+        """Append to every recipient's inbox. `repeat_key` where the sender chose the message's id."""
+        args = (
+            body,
+            accepted_ms,
+            self._ttl_ms,
+            self._max_messages,
+            REPEAT_WINDOW_MS if repeat_key else 0,
+            new_epoch,
+        )
+        delivery_keys = self._keys.delivery
+        calls = []
+        for start in range(0, len(user_ids), RECIPIENTS_A_CALL):
+            some = user_ids[start : start + RECIPIENTS_A_CALL]
+            keys = [key for user_id in some for key in delivery_keys(user_id, repeat_key or "")]
+            calls.append((keys, args))
+        chunks = await self._redis.run_all(scripts.DELIVER, calls)
+        answers = [answer for chunk in chunks for answer in chunk]
+        return [_outcome(user, answer) for user, answer in zip(user_ids, answers, strict=True)]
+
+    async def after(self, user_id: str, seq: int, *, count: int) -> list[Entry]:
+        """The `count` messages that follow `seq`, in order; fewer where there are no more."""
+        answer = await self._redis.call(
+            "XRANGE", self._keys.inbox(user_id), f"({seq}-0", "+", "COUNT", count
+        )
+        return [_entry(*item) for item in answer]
+
+    async def first_receipt(self, sender_id: str, message_id: str) -> bytes | None:
+        """The receipt that this sender's message of this id got within the last 10 minutes."""
+        receipt: bytes | None = await self._redis.call(
+            "GET", self._keys.sent(sender_id, message_id)
+        )
+        return receipt
+
+    async def keep_receipt(self, sender_id: str, message_id: str, receipt: bytes) -> bytes:
+        """Keep a receipt, unless there is one. Returns the one that stands."""
+        earlier: bytes | None = await self._redis.call(
+            "SET",
+            self._keys.sent(sender_id, message_id),
+            receipt,
+            "NX",
+            "GET",
+            "PX",
+            REPEAT_WINDOW_MS,
+        )
+        return earlier or receipt
+
+
+def _outcome(user_id: str, answer: bytes) -> Stored:
+    seq, *nodes = answer.decode().split()
+    if seq.startswith("="):
+        return Stored(user_id, int(seq[1:]), nodes == ["sent"], ())
+    return Stored(user_id, int(seq), bool(nodes), nodes)
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes] | list[bytes]) -> Entry:
+    seq = int(entry_id.partition(b"-")[0])
+    if isinstance(fields, dict):
+        return Entry(seq, fields[b"b"])
+    return Entry(seq, fields[fields.index(b"b") + 1])

@@ -1,0 +1,72 @@
+"""The names of everything in Redis. docs/architecture.md has the table of types and owners.
+
+All keys of one user share the hash tag `{<user id>}`, so that a cluster keeps them in one slot and a script may
+touch them together (Redis Cluster specification, "Hash tags").
+"""
+
+from urllib.parse import quote, unquote
+from zlib import crc32
+
+DIRECTORY_SHARDS = 16
+
+
+def escape(user_id: str) -> str:
+    """Ids may hold `{`, `}`, `:`, `*`, spaces and any script; keys get ASCII without any of these."""
+    return quote(user_id, safe="")
+
+
+def unescape(escaped: str) -> str:
+    return unquote(escaped)
+
+
+class Keys:
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.leases = f"{prefix}{{nodes}}:leases"
+        self.claims = f"{prefix}{{nodes}}:claims"
+        self.life = f"{prefix}{{nodes}}:life"
+
+    def _user(self, user_id: str, what: str) -> str:
+        return f"{self.prefix}u:{{{escape(user_id)}}}:{what}"
+
+    def sessions(self, user_id: str) -> str:
+        return self._user(user_id, "sessions")
+
+    def state(self, user_id: str) -> str:
+        return self._user(user_id, "state")
+
+    def inbox(self, user_id: str) -> str:
+        return self._user(user_id, "inbox")
+
+    def friends(self, user_id: str) -> str:
+        return self._user(user_id, "friends")
+
+    def friend_of(self, user_id: str) -> str:
+        return self._user(user_id, "friend_of")
+
+    def sent(self, sender_id: str, message_id: str) -> str:
+        """The first receipt of a message whose id its sender chose."""
+        return self._user(sender_id, f"sent:{escape(message_id)}")
+
+    def delivery(self, user_id: str, repeat_key: str) -> tuple[str, str, str, str]:
+        """What deliver.lua touches of one recipient, in its order. `repeat_key` comes from `repeat_key()`."""
+        tag = f"{self.prefix}u:{{{escape(user_id)}}}:"
+        return f"{tag}inbox", f"{tag}state", f"{tag}sessions", f"{tag}got:{repeat_key}"
+
+    @staticmethod
+    def repeat_key(sender_id: str, message_id: str) -> str:
+        return f"{escape(sender_id)}:{escape(message_id)}"
+
+    def online(self, shard: int) -> str:
+        return f"{self.prefix}online:{shard}"
+
+    @staticmethod
+    def shard(user_id: str) -> int:
+        return crc32(user_id.encode()) % DIRECTORY_SHARDS
+
+    def node_users(self, node_id: str) -> str:
+        return f"{self.prefix}node:{node_id}:users"
+
+    def duty(self, name: str) -> str:
+        """Held by the one process of a deployment which does this duty now."""
+        return f"{self.prefix}duty:{name}"

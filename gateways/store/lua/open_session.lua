@@ -1,0 +1,59 @@
+-- A session begins: register it, find where its user's log stands and where the session comes in.
+--
+-- KEYS  1 u:{id}:sessions   2 u:{id}:state   3 u:{id}:inbox
+-- ARGV  1 session id   2 session record (JSON)   3 email or ''   4 epoch to begin with, if there is none
+--       5 resume epoch or ''   6 resume seq   7 inbox ttl in ms (0: no inbox)
+-- Returns {came online 0|1, generation, epoch, seq, position, missed, reason or ''}
+--
+-- `position` is the newest seq the session needs no more. The seqs in an inbox have no holes, so what
+-- lies between position and seq can be counted without reading it.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local state = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'handed', 'online', 'generation', 'expired')
+local epoch, seq, handed = state[1], tonumber(state[2] or 0), tonumber(state[3] or 0)
+local online, generation, expired = state[4] == '1', tonumber(state[5] or 0), tonumber(state[6] or 0)
+
+if not epoch then
+  -- The count is new, or was lost: what an inbox still holds belongs to a count nobody knows.
+  redis.call('DEL', KEYS[3])
+  epoch, seq, handed, expired = ARGV[4], 0, 0, 0
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'seq', 0, 'handed', 0, 'expired', 0)
+end
+
+local ttl = tonumber(ARGV[7])
+local first = nil -- the oldest seq that is still there
+if ttl > 0 then
+  while true do
+    local head = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+    if not head then break end
+    local head_seq = tonumber(string.match(head[1], '^%d+'))
+    if tonumber(head[2][4]) > now - ttl then first = head_seq break end
+    redis.call('XDEL', KEYS[3], head[1])
+    expired = head_seq
+    redis.call('HSET', KEYS[2], 'expired', expired)
+  end
+end
+
+local position, reason = handed, ''
+if ARGV[5] ~= '' then
+  position = tonumber(ARGV[6])
+  if ARGV[5] ~= epoch then
+    position, reason = 0, 'epoch'
+  elseif position > seq then
+    position, reason = 0, 'ahead'
+  elseif position < seq and (not first or first > position + 1) then
+    reason = (not first or expired > position) and 'expired' or 'trimmed'
+  end
+end
+position = math.max(position, (first or seq + 1) - 1)
+
+if not online then
+  generation = generation + 1
+  redis.call('HSET', KEYS[2], 'online', 1, 'generation', generation)
+end
+redis.call('HSET', KEYS[2], 'last_seen', now)
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'email', ARGV[3]) end
+redis.call('HSET', KEYS[1], ARGV[1], now .. '|' .. ARGV[2])
+
+return {online and 0 or 1, generation, epoch, seq, position, seq - position, reason}

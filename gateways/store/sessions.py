@@ -1,0 +1,251 @@
+"""Sessions and the presence that follows from them: `u:{id}:sessions`, `u:{id}:state`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gateways.store import scripts
+from gateways.store.batcher import Caller
+from gateways.store.keys import Keys
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """What the store keeps of a session beside its id and its last activity."""
+
+    device_id: str | None
+    device_info: Any
+    connected_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    session_id: str
+    last_activity_ms: int
+    record: SessionRecord
+
+    @property
+    def node_id(self) -> str:
+        return node_of(self.session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A user came online or went offline. A higher generation is the later one."""
+
+    user_id: str
+    online: bool
+    generation: int
+    email: str | None
+    last_seen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Where a session comes in: it needs what lies after `position`, up to `seq` and beyond."""
+
+    came_online: bool
+    generation: int
+    epoch: str
+    seq: int
+    position: int
+    missed: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    existed: bool
+    vacancy: int
+    transition: Transition | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """What is known of a user; all unknown for one who never connected."""
+
+    online: bool = False
+    generation: int = 0
+    email: str | None = None
+    last_seen_ms: int | None = None
+    epoch: str | None = None
+    seq: int = 0
+
+
+_STATE_FIELDS = ("online", "generation", "email", "last_seen", "epoch", "seq")
+
+
+def node_of(session_id: str) -> str:
+    """A session's id begins with its node's: no look-up is needed to find it."""
+    return session_id.partition(".")[0]
+
+
+class SessionStore:
+    def __init__(self, redis: Caller, keys: Keys, *, inbox_ttl_seconds: float) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._inbox_ttl_ms = int(inbox_ttl_seconds * 1000)
+
+    async def open(
+        self,
+        user_id: str,
+        session_id: str,
+        record: SessionRecord,
+        *,
+        email: str | None,
+        new_epoch: str,
+        resume: tuple[str, int] | None,
+    ) -> Opened:
+        """Idempotent: opening a session that stands changes nothing but its record."""
+        keys = self._keys
+        epoch, seq = resume or ("", 0)
+        answer = await self._redis.run(
+            scripts.OPEN_SESSION,
+            (keys.sessions(user_id), keys.state(user_id), keys.inbox(user_id)),
+            session_id,
+            msgspec.json.encode(record),
+            email or "",
+            new_epoch,
+            epoch,
+            seq,
+            self._inbox_ttl_ms,
+        )
+        return Opened(
+            came_online=answer[0] == 1,
+            generation=answer[1],
+            epoch=answer[2].decode(),
+            seq=answer[3],
+            position=answer[4],
+            missed=answer[5],
+            reason=answer[6].decode() or None,
+        )
+
+    async def close(
+        self,
+        user_id: str,
+        session_id: str,
+        *,
+        goodbye: bool,
+        handed_seq: int = 0,
+        epoch: str = "",
+    ) -> Closed:
+        """Idempotent: a session that is not there changes nobody's presence."""
+        keys = self._keys
+        answer = await self._redis.run(
+            scripts.CLOSE_SESSION,
+            (keys.sessions(user_id), keys.state(user_id)),
+            session_id,
+            int(goodbye),
+            handed_seq,
+            epoch,
+        )
+        existed, went_offline, generation, vacancy, email, last_seen_ms = answer
+        transition = None
+        if went_offline:
+            transition = _offline(user_id, generation, email, last_seen_ms)
+        return Closed(existed == 1, vacancy, transition)
+
+    async def bury_vacant(self, user_id: str, vacancy: int) -> Transition | None:
+        went_offline, generation, email, last_seen_ms = await self._redis.run(
+            scripts.BURY_VACANT,
+            (self._keys.sessions(user_id), self._keys.state(user_id)),
+            vacancy,
+        )
+        return _offline(user_id, generation, email, last_seen_ms) if went_offline else None
+
+    async def reap(self, user_ids: Sequence[str], node_id: str) -> tuple[int, list[Transition]]:
+        """Take away what a dead node held of these users. Returns how many sessions, and who went offline."""
+        keys = self._keys
+        answers = await self._redis.run_all(
+            scripts.REAP_USER,
+            [((keys.sessions(user), keys.state(user)), (node_id,)) for user in user_ids],
+        )
+        removed = 0
+        transitions = []
+        for user_id, answer in zip(user_ids, answers, strict=True):
+            removed += answer[0]
+            if answer[1]:
+                transitions.append(_offline(user_id, answer[2], answer[3], answer[4]))
+        return removed, transitions
+
+    async def touch(self, activity: Mapping[str, Mapping[str, int]]) -> None:
+        """Record last activities, in ms: user id → session id → when."""
+        calls = []
+        for user_id, sessions in activity.items():
+            pairs = [item for pair in sessions.items() for item in pair]
+            keys = (self._keys.sessions(user_id), self._keys.state(user_id))
+            calls.append((keys, (max(sessions.values()), *pairs)))
+        await self._redis.run_all(scripts.TOUCH_SESSIONS, calls)
+
+    async def mark_handed(self, handed: Mapping[str, tuple[str, int]]) -> None:
+        """User id → epoch and newest seq that a session of theirs has been handed."""
+        await self._redis.run_all(
+            scripts.MARK_HANDED,
+            [((self._keys.state(user_id),), position) for user_id, position in handed.items()],
+        )
+
+    async def vacated_by(self, user_id: str) -> str | None:
+        """The node that is to bury this user's presence, where it stands without a session."""
+        online, node_id = await self._redis.call(
+            "HMGET", self._keys.state(user_id), "online", "vacated_by"
+        )
+        return node_id.decode() if online == b"1" and node_id else None
+
+    async def of_user(self, user_id: str) -> list[StoredSession]:
+        return (await self.of_users([user_id]))[0]
+
+    async def of_users(self, user_ids: Sequence[str]) -> list[list[StoredSession]]:
+        answers = await self._redis.call_all(
+            [("HGETALL", self._keys.sessions(user_id)) for user_id in user_ids]
+        )
+        return [[_stored(*item) for item in _pairs(answer)] for answer in answers]
+
+    async def ids_of_users(self, user_ids: Sequence[str]) -> list[list[str]]:
+        answers = await self._redis.call_all(
+            [("HKEYS", self._keys.sessions(user_id)) for user_id in user_ids]
+        )
+        return [[key.decode() for key in answer] for answer in answers]
+
+    async def counts(self, user_ids: Sequence[str]) -> list[int]:
+        return await self._redis.call_all(
+            [("HLEN", self._keys.sessions(user_id)) for user_id in user_ids]
+        )
+
+    async def states(self, user_ids: Sequence[str]) -> list[UserState]:
+        answers = await self._redis.call_all(
+            [("HMGET", self._keys.state(user_id), *_STATE_FIELDS) for user_id in user_ids]
+        )
+        return [_state(answer) for answer in answers]
+
+
+def _offline(user_id: str, generation: int, email: bytes, last_seen_ms: int) -> Transition:
+    return Transition(user_id, False, generation, email.decode() or None, last_seen_ms)
+
+
+def _pairs(answer: Any) -> list[tuple[bytes, bytes]]:
+    """HGETALL's answer: a map over RESP3 and where redis-py knows the command, a flat list over RESP2."""
+    if isinstance(answer, dict):
+        return list(answer.items())
+    return list(zip(answer[::2], answer[1::2], strict=True))
+
+
+def _stored(session_id: bytes, value: bytes) -> StoredSession:
+    last_activity_ms, _, record = value.partition(b"|")
+    return StoredSession(
+        session_id.decode(),
+        int(last_activity_ms),
+        msgspec.json.decode(record, type=SessionRecord),
+    )
+
+
+def _state(answer: Sequence[bytes | None]) -> UserState:
+    online, generation, email, last_seen, epoch, seq = answer
+    return UserState(
+        online=online == b"1",
+        generation=int(generation or 0),
+        email=email.decode() if email else None,
+        last_seen_ms=int(last_seen) if last_seen else None,
+        epoch=epoch.decode() if epoch else None,
+        seq=int(seq or 0),
+    )

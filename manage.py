@@ -1,0 +1,25 @@
+#!/usr/bin/env python
+"""The project's commands: `manage.py help` lists them, docs/operations.md explains them."""
+
+import os
+import sys
+
+
+def main() -> None:
+    # Before Django: its commands import the settings, which want these secrets.
+    from scarfall import environment, keyfiles
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
+    try:
+        if sys.argv[1:2] == ["serve"]:
+            for made in keyfiles.make_missing(environment.read(environment.load())):
+                print(f"Made {made}: a secret of this machine, mode 0600. Keep it, and back it up.")
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(sys.argv)
+    except environment.BadVariable as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

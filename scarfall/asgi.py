@@ -1,0 +1,132 @@
+"""The composition root: which application serves which port, and what each is built from."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
+_django = get_asgi_application()
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+from gateways.config import Config
+from gateways.consumers.user import UserConsumer
+from gateways.gateway import Gateway
+from gateways.protocol.plain import PlainCodec
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def gateway_config() -> Config:
+    return Config(
+        redis_url=settings.REDIS_URL,
+        redis_prefix=settings.REDIS_PREFIX,
+        redis_timeout_seconds=settings.REDIS_TIMEOUT,
+        auth_timeout_seconds=settings.AUTH_TIMEOUT,
+        session_expiry_seconds=settings.SESSION_EXPIRY,
+        idle_timeout_seconds=settings.IDLE_TIMEOUT,
+        offline_grace_seconds=settings.OFFLINE_GRACE,
+        node_lease_seconds=settings.NODE_LEASE,
+        reconcile_interval_seconds=settings.RECONCILE_INTERVAL,
+        session_cleanup_interval_seconds=settings.SESSION_CLEANUP_INTERVAL,
+        inbox_ttl_seconds=settings.INBOX_TTL,
+        inbox_max_messages=settings.INBOX_MAX_MESSAGES,
+        max_message_bytes=settings.MAX_MESSAGE_BYTES,
+        max_recipients=settings.MAX_RECIPIENTS,
+        max_outbound_bytes=settings.MAX_OUTBOUND_BYTES,
+        detailed_presence_for_everyone=settings.DETAILED_PRESENCE == "everyone",
+        allow_query_token=settings.ALLOW_QUERY_TOKEN,
+        cors_origins=tuple(settings.CORS_ORIGIN),
+    )
+
+
+def build_gateway() -> Gateway:
+    """A gateway that is not started, inside the running event loop."""
+    return Gateway(gateway_config(), get_channel_layer())
+
+
+class GatewayApplication:
+    """The ASGI application of one port: Django for HTTP, consumers by path for WebSockets, one gateway below."""
+
+    def __init__(self, name: str, sockets: dict[str, Callable[..., Application]]) -> None:
+        self.name = name
+        self._gateway: Gateway | None = None
+        self._starting: asyncio.Lock | None = None
+        self._sockets = {path: consumer(self.running) for path, consumer in sockets.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await self._sockets.get(scope["path"], _no_socket)(scope, receive, send)
+        else:
+            scope = {**scope, "gateway": self.name, "readiness": self.ready_reason}
+            await _django(scope, receive, send)
+
+    async def running(self) -> Gateway:
+        """The gateway of this process. A server without lifespan events, as daphne, starts it at the first socket."""
+        if self._gateway is not None:
+            return self._gateway
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if self._gateway is None:
+                gateway = build_gateway()
+                await gateway.start()
+                self._gateway = gateway
+        return self._gateway
+
+    @property
+    def gateway(self) -> "GatewayApplication":
+        """What the server drains before it shuts down."""
+        return self
+
+    async def ready_reason(self) -> str | None:
+        return await (await self.running()).ready_reason()
+
+    async def drain(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.drain()
+
+    async def stop(self) -> None:
+        if self._gateway is not None:
+            await self._gateway.stop()
+            self._gateway = None
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.running()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _no_socket(scope: Scope, _receive: Receive, send: Send) -> None:
+    """A path that serves no WebSocket: 404 where the server can say so, else its own refusal."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"Not found.\n"})
+    else:
+        await send({"type": "websocket.close"})
+
+
+def _user_socket(start: Callable[[], Awaitable[Gateway]]) -> Application:
+    application: Application = UserConsumer.as_asgi(start=start, codec=PlainCodec())
+    return application
+
+
+user_application = GatewayApplication("user", {"/ws": _user_socket})
+internal_application = GatewayApplication("internal", {})
+application = user_application

@@ -1,0 +1,255 @@
+"""Django's settings and the service's own: the only module that reads the environment.
+
+A setting made from a variable has the variable's name and unit; docs/configuration.md lists them.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from scarfall import environment, keyfiles, logs, redis_url
+from scarfall.environment import BASE_DIR, BadVariable
+from scarfall.values import CustomService
+
+_given = environment.read(environment.load())
+
+# --- Serving
+
+DEBUG: bool = _given["DEBUG"]
+HOST: str = _given["HOST"]
+PORT: int = _given["PORT"]
+INTERNAL_HOST: str = _given["INTERNAL_HOST"]
+INTERNAL_PORT: int = _given["INTERNAL_PORT"]
+WEB_CONCURRENCY: int = _given["WEB_CONCURRENCY"]
+CORS_ORIGIN: tuple[str, ...] = _given["CORS_ORIGIN"]
+ALLOWED_HOSTS: list[str] = list(_given["ALLOWED_HOSTS"])
+CSRF_TRUSTED_ORIGINS: list[str] = list(_given["CSRF_TRUSTED_ORIGINS"] or ())
+
+# --- State and logs
+
+DATA_DIR: Path = BASE_DIR / _given["DATA_DIR"]
+LOG_DIR: Path = BASE_DIR / _given["LOG_DIR"]
+LOG_LEVEL: str = _given["LOG_LEVEL"]
+LOG_LEVEL_CONSOLE: str = _given["LOG_LEVEL_CONSOLE"] or LOG_LEVEL
+LOG_LEVEL_FILE: str = _given["LOG_LEVEL_FILE"] or LOG_LEVEL
+SCARFALL_PROCESS: str = _given["SCARFALL_PROCESS"]
+
+# --- The store
+
+REDIS_EMBEDDED: bool = _given["REDIS_URL"] is None and _given["REDIS_HOST"] is None
+REDIS_SOCKET: Path = redis_url.embedded_socket(DATA_DIR)
+REDIS_URL: str
+if _given["REDIS_URL"] is not None:
+    REDIS_URL = _given["REDIS_URL"]
+elif REDIS_EMBEDDED:
+    REDIS_URL = redis_url.of_socket(REDIS_SOCKET, _given["REDIS_DB"])
+else:
+    REDIS_URL = redis_url.from_host(_given)
+REDIS_PREFIX: str = _given["REDIS_PREFIX"]
+REDIS_TIMEOUT: float = _given["REDIS_TIMEOUT"]
+
+# --- Tokens
+
+JWT_ALGORITHM: str = _given["JWT_ALGORITHM"]
+JWT_PUBLIC_KEY: str | None = _given["JWT_PUBLIC_KEY"]
+JWT_JWKS_URL: str | None = _given["JWT_JWKS_URL"]
+JWT_AUDIENCE: str | None = _given["JWT_AUDIENCE"]
+JWT_ISSUER: str | None = _given["JWT_ISSUER"]
+JWT_EXPIRATION: timedelta = _given["JWT_EXPIRATION"]
+ALLOW_QUERY_TOKEN: bool = _given["ALLOW_QUERY_TOKEN"]
+AUTH_TIMEOUT: float = _given["AUTH_TIMEOUT"]
+
+# Well known, so that a developer's tools can hold it too. It is taken under DEBUG only.
+_DEVELOPMENT_SECRET = "scarfall-development-secret-not-for-production"
+
+
+def _jwt_secret() -> str | None:
+    if not JWT_ALGORITHM.startswith("HS"):
+        if JWT_PUBLIC_KEY is None and JWT_JWKS_URL is None:
+            raise BadVariable(
+                "JWT_PUBLIC_KEY",
+                "not set",
+                f"a public key in PEM form, or JWT_JWKS_URL, for JWT_ALGORITHM {JWT_ALGORITHM}",
+            )
+        return None
+    secret: str | None = _given["JWT_SECRET"] or keyfiles.read(DATA_DIR, keyfiles.JWT_SECRET)
+    if DEBUG:
+        return secret or _DEVELOPMENT_SECRET
+    expected = "32 bytes or more (script/server makes one where there is none)"
+    if secret is None:
+        raise BadVariable("JWT_SECRET", "not set", expected)
+    # PyJWT takes a key of any length; RFC 7518, section 3.2 does not.
+    if len(secret.encode()) < 32:
+        raise BadVariable("JWT_SECRET", f"got {len(secret.encode())} bytes, not shown", expected)
+    return secret
+
+
+def _secret_key() -> str:
+    secret: str | None = _given["SECRET_KEY"] or keyfiles.read(DATA_DIR, keyfiles.SECRET_KEY)
+    if secret is None and DEBUG:
+        return _DEVELOPMENT_SECRET
+    if secret is None:
+        raise BadVariable(
+            "SECRET_KEY",
+            "not set",
+            "a long random text (script/server makes one where there is none)",
+        )
+    return secret
+
+
+JWT_SECRET: str | None = _jwt_secret()
+SECRET_KEY: str = _secret_key()
+
+SIMPLE_JWT: dict[str, Any] = {
+    "ALGORITHM": JWT_ALGORITHM,
+    "SIGNING_KEY": JWT_SECRET or "",
+    "VERIFYING_KEY": JWT_PUBLIC_KEY or "",
+    "JWK_URL": JWT_JWKS_URL,
+    "AUDIENCE": JWT_AUDIENCE,
+    "ISSUER": JWT_ISSUER,
+    "ACCESS_TOKEN_LIFETIME": JWT_EXPIRATION,
+    # The platform's tokens carry neither a type nor an id.
+    "USER_ID_CLAIM": "sub",
+    "TOKEN_TYPE_CLAIM": None,
+    "JTI_CLAIM": None,
+}
+
+# --- Sessions and presence
+
+SESSION_EXPIRY: float = _given["SESSION_EXPIRY"]
+IDLE_TIMEOUT: float = _given["IDLE_TIMEOUT"]
+SESSION_CLEANUP_INTERVAL: float = _given["SESSION_CLEANUP_INTERVAL"]
+OFFLINE_GRACE: float = _given["OFFLINE_GRACE"]
+NODE_LEASE: float = _given["NODE_LEASE"]
+DETAILED_PRESENCE: str = _given["DETAILED_PRESENCE"]
+WS_PING_INTERVAL: int = _given["WS_PING_INTERVAL"]
+WS_PING_TIMEOUT: int = _given["WS_PING_TIMEOUT"]
+
+# --- Messages
+
+INBOX_TTL: float = _given["INBOX_TTL"]
+INBOX_MAX_MESSAGES: int = _given["INBOX_MAX_MESSAGES"]
+MAX_MESSAGE_BYTES: int = _given["MAX_MESSAGE_BYTES"]
+MAX_RECIPIENTS: int = _given["MAX_RECIPIENTS"]
+MAX_OUTBOUND_BYTES: int = _given["MAX_OUTBOUND_BYTES"]
+RECONCILE_INTERVAL: float = _given["RECONCILE_INTERVAL"]
+RATE_LIMITS: str = _given["RATE_LIMITS"]
+
+# --- The platform's services
+
+CUSTOM_SERVICES: tuple[CustomService, ...] = _given["CUSTOM_SERVICES"] or ()
+ALLOWED_SERVICE_TYPES: tuple[str, ...] = _given["ALLOWED_SERVICE_TYPES"] or ()
+REQUIRE_SERVICE_APPROVAL: bool = _given["REQUIRE_SERVICE_APPROVAL"]
+MAX_SERVICES: int = _given["MAX_SERVICES"]
+SERVICE_SESSION_EXPIRY: float = _given["SERVICE_SESSION_EXPIRY"]
+SERVICE_SESSION_IDLE_TIMEOUT: float = _given["SERVICE_SESSION_IDLE_TIMEOUT"]
+
+# --- Django
+
+INSTALLED_APPS = [
+    # Only runserver needs daphne. In a gateway it would cost half a second of each start and 45 MB.
+    *(["daphne"] if "runserver" in sys.argv[1:2] else []),
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "gateways",
+]
+
+MIDDLEWARE = [
+    "scarfall.middleware.choose_urlconf",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ASGI_APPLICATION = "scarfall.asgi.application"
+ROOT_URLCONF = "scarfall.urls_user"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": _given["DATABASE_URL"]
+    or {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA_DIR / "db.sqlite3"}
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # Readers and a writer do not wait for each other; a transaction takes its write lock at its
+        # start, since one that asks for it halfway fails at once where it should wait.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 5,
+    }
+
+# The layer's connections. Each call ends within REDIS_TIMEOUT and is never made a second time: a
+# publish that timed out may have arrived. An idle subscriber is safe, since the layer polls it with
+# a time-out of its own; the ping finds a peer that went away without a word.
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": REDIS_URL,
+                    "socket_timeout": REDIS_TIMEOUT,
+                    "socket_connect_timeout": REDIS_TIMEOUT,
+                    "health_check_interval": 10,
+                    "retry": Retry(NoBackoff(), 0),
+                    # A UNIX socket has no such option.
+                    **({} if REDIS_URL.startswith("unix:") else {"socket_keepalive": True}),
+                }
+            ],
+            "prefix": REDIS_PREFIX,
+        },
+    },
+}
+
+LOGGING_CONFIG = "scarfall.logs.configure"
+LOGGING = logs.config(LOG_DIR, SCARFALL_PROCESS, LOG_LEVEL_CONSOLE, LOG_LEVEL_FILE)

@@ -1,0 +1,172 @@
+"""`manage.py serve`: one parent that binds the ports, starts every process and outlives them all.
+
+A gateway process inherits its listening socket, so a port has no gap while one is started again,
+and one end of a socket pair, its lifeline: it says "ready" there, and an end of file tells it that
+the parent is gone. The parent stops on SIGTERM, SIGINT and SIGHUP and leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+
+from django.conf import settings
+
+from scarfall.embedded import CannotStart, EmbeddedValkey, locked
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 10.0
+"""For the gateways to say goodbye; what is left of the 15 s is Valkey's."""
+FAST_DEATH_SECONDS = 10.0
+FAST_DEATHS = 5
+BACKLOG = 2048
+
+Step = Callable[[], None]
+
+
+class GatewayProcess:
+    """One gateway process, started again whenever it dies."""
+
+    def __init__(self, gateway: str, name: str, listener: socket.socket) -> None:
+        self.gateway = gateway
+        self.name = name
+        self.listener = listener
+        self.ready = asyncio.Event()
+
+    async def keep(self) -> None:
+        """Until cancelled. Raises CannotStart where the process dies as soon as it is started."""
+        clock = asyncio.get_running_loop().time
+        fast_deaths = 0
+        while True:
+            begun = clock()
+            code = await self._run()
+            fast_deaths = fast_deaths + 1 if clock() - begun < FAST_DEATH_SECONDS else 0
+            if fast_deaths == FAST_DEATHS:
+                raise CannotStart(
+                    f"Gateway {self.name} died {FAST_DEATHS} times in a row, the last time with"
+                    f" exit code {code}; see {settings.LOG_DIR / self.name}.log"
+                )
+            log.error("Gateway %s died with exit code %d; it is started again", self.name, code)
+            await asyncio.sleep(0.1 * 2**fast_deaths - 0.1)
+
+    async def _run(self) -> int:
+        ours, theirs = socket.socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "scarfall.gateway_process", self.gateway),
+                    *(str(self.listener.fileno()), str(theirs.fileno())),
+                    pass_fds=(self.listener.fileno(), theirs.fileno()),
+                    env={**os.environ, "SCARFALL_PROCESS": self.name},
+                    # Ctrl-C in the terminal reaches the parent only, which stops all in order.
+                    start_new_session=True,
+                )
+            try:
+                if await asyncio.get_running_loop().sock_recv(ours, 1):
+                    self.ready.set()
+                return await process.wait()
+            finally:
+                await self._stop(process)
+
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        # Nobody is to wait in the backlog of a port that is not served any more.
+        if process.returncode is None:
+            self.listener.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if process.returncode is not None:
+                return
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+
+
+def listen(variable: str, host: str, port: int) -> socket.socket:
+    """A listening socket for `host`. Raises CannotStart that names the variable."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except (OSError, UnicodeError) as error:
+        where = f"{variable} {port}: {host}:{port}"
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise CannotStart(f"{where} is already in use") from None
+        raise CannotStart(f"{where} cannot be listened on: {error}") from None
+    return listener
+
+
+def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
+    """Serves until a signal asks for the end. Raises CannotStart, with nothing left running."""
+    with ExitStack() as stack:
+        processes: list[tuple[str, str, socket.socket]] = []
+        if "user" in gateways:
+            listener = stack.enter_context(listen("PORT", settings.HOST, settings.PORT))
+            count = settings.WEB_CONCURRENCY
+            names = ["user"] if count == 1 else [f"user-{n}" for n in range(1, count + 1)]
+            processes += [("user", name, listener) for name in names]
+        if "internal" in gateways:
+            listener = stack.enter_context(
+                listen("INTERNAL_PORT", settings.INTERNAL_HOST, settings.INTERNAL_PORT)
+            )
+            processes.append(("internal", "internal", listener))
+        if settings.REDIS_EMBEDDED:
+            stack.enter_context(locked(settings.DATA_DIR))
+        migrate()
+        asyncio.run(_supervise(processes, ready))
+
+
+async def _supervise(processes: list[tuple[str, str, socket.socket]], ready: Step) -> None:
+    stopping = _cancel_on_signal()
+    valkey = EmbeddedValkey(settings.REDIS_SOCKET, settings.DATA_DIR, settings.LOG_DIR)
+    try:
+        if settings.REDIS_EMBEDDED:
+            await valkey.start()
+        async with asyncio.TaskGroup() as group:
+            gateways = [GatewayProcess(*process) for process in processes]
+            for gateway in gateways:
+                group.create_task(gateway.keep())
+            if settings.REDIS_EMBEDDED:
+                group.create_task(valkey.keep())
+            for gateway in gateways:
+                await gateway.ready.wait()
+            ready()
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        stopping.set()
+        await valkey.stop()
+
+
+def _cancel_on_signal() -> asyncio.Event:
+    """Signals cancel the calling task, until the event is set: a second Ctrl-C must not cut short
+    the stopping that the first one began.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if not stopping.is_set():
+            stopping.set()
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return stopping

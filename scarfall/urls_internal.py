@@ -1,0 +1,20 @@
+"""HTTP on the internal gateway's port."""
+
+from django.contrib import admin
+from django.urls import path, re_path
+from django.views.generic import RedirectView
+
+from scarfall import health, static
+
+urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("admin/", admin.site.urls),
+    # The catch-all below would keep Django from adding the slash.
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("static/<path:name>", static.serve),
+    re_path("", health.not_found),
+]
+
+handler404 = health.not_found
+handler500 = health.server_error

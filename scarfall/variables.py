@@ -1,0 +1,86 @@
+"""Every environment variable of the service, one a row: name, form, default, meaning.
+
+`python -m scarfall.configuration_page` writes this table into docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+from scarfall import values
+from scarfall.environment import Variable
+from scarfall.values import choice, integer, pattern, seconds, url
+
+# fmt: off
+SECTIONS: dict[str, tuple[Variable, ...]] = {
+    "Serving": (
+        Variable("DEBUG", values.boolean, "false", "Development: details of errors in answers, and a well-known `JWT_SECRET`."),
+        Variable("HOST", values.text, "0.0.0.0", "Address that the user gateway listens on."),  # noqa: S104
+        Variable("PORT", values.port, "3000", "Port of the user gateway."),
+        Variable("INTERNAL_HOST", values.text, "127.0.0.1", "Address that the internal gateway listens on: the platform's services and the admin, not the internet."),
+        Variable("INTERNAL_PORT", values.port, "4000", "Port of the internal gateway."),
+        Variable("WEB_CONCURRENCY", integer(1, 256), "1", "User gateway processes, all on one port."),
+        Variable("CORS_ORIGIN", values.origins, "*", "Origins whose pages may connect to the user gateway."),
+        Variable("ALLOWED_HOSTS", values.names, "*", "Host names that HTTP requests may ask for; `*` is any."),
+        Variable("CSRF_TRUSTED_ORIGINS", values.origins, None, "Origins whose forms the admin accepts, where a proxy serves it under another one."),
+        Variable("SECRET_KEY", values.text, None, "Signs the admin's sessions.", absent="made by `serve`, kept in `DATA_DIR`", secret=True),
+    ),
+    "State and logs": (
+        Variable("DATA_DIR", values.path, "var/", "Where the embedded Valkey, SQLite and the secrets that were made here keep their files."),
+        Variable("DATABASE_URL", values.database_url, None, "PostgreSQL or SQLite: services and operators. No message's path touches it.", absent="SQLite in `DATA_DIR`", secret=True),
+        Variable("LOG_DIR", values.path, "logs/", "One file of JSON lines for each process, rotated at 10 MB, five kept."),
+        Variable("LOG_LEVEL", values.log_level, "info", "Least severe level that is logged."),
+        Variable("LOG_LEVEL_CONSOLE", values.log_level, None, "The same for stderr only.", absent="`LOG_LEVEL`"),
+        Variable("LOG_LEVEL_FILE", values.log_level, None, "The same for the files only.", absent="`LOG_LEVEL`"),
+    ),
+    "Redis or Valkey": (
+        Variable("REDIS_URL", url("redis", "rediss", "unix"), None, "The store. Goes before the four variables below.", absent="embedded Valkey, unless `REDIS_HOST` is set", secret=True),
+        Variable("REDIS_HOST", values.text, None, "The store's host, where `REDIS_URL` is not set."),
+        Variable("REDIS_PORT", values.port, "6379", "Its port."),
+        Variable("REDIS_PASSWORD", values.text, None, "Its password.", secret=True),
+        Variable("REDIS_DB", integer(0, 65535), "0", "Its database number; the embedded Valkey's too."),
+        Variable("REDIS_PREFIX", pattern(r"[A-Za-z0-9._:-]{1,32}", "1 to 32 letters, digits, '.', '_', ':' or '-'"), "scarfall:", "Begins every key and channel name."),
+        Variable("REDIS_TIMEOUT", seconds(), "5", "A call that the store has not answered by then has failed."),
+    ),
+    "Tokens": (
+        Variable("JWT_SECRET", values.text, None, "Key of the HS algorithms, 32 bytes or more; the same one as the platform's issuer of tokens has.", absent="made by `serve`, kept in `DATA_DIR`", secret=True),
+        Variable("JWT_ALGORITHM", choice("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512"), "HS256", "The one algorithm that tokens may be signed with."),
+        Variable("JWT_PUBLIC_KEY", values.pem, None, "Key of the RS and ES algorithms, in PEM form; `\\n` may stand for a line's end."),
+        Variable("JWT_JWKS_URL", url("https", "http"), None, "Where the RS and ES algorithms' keys are published, instead of `JWT_PUBLIC_KEY`."),
+        Variable("JWT_AUDIENCE", values.text, None, "What a token's `aud` must hold.", absent="not checked"),
+        Variable("JWT_ISSUER", values.text, None, "What a token's `iss` must be.", absent="not checked"),
+        Variable("JWT_EXPIRATION", values.duration, "24h", "How long a token lasts that `issue_token` makes."),
+        Variable("ALLOW_QUERY_TOKEN", values.boolean, "false", "Take a token from the query string, where proxies' logs keep it."),
+        Variable("AUTH_TIMEOUT", seconds(), "10", "A socket that has not authenticated by then is closed."),
+    ),
+    "Sessions and presence": (
+        Variable("SESSION_EXPIRY", seconds(), "86400", "Longest life of a session."),
+        Variable("IDLE_TIMEOUT", seconds(), "1800", "A session without a request for so long is closed."),
+        Variable("SESSION_CLEANUP_INTERVAL", seconds(), "300", "How often one process looks for dead sessions."),
+        Variable("OFFLINE_GRACE", seconds(), "3", "A user whose last session dropped is offline to friends after this."),
+        Variable("NODE_LEASE", seconds(), "15", "A process that has not renewed its lease for so long is dead; its sessions are ended."),
+        Variable("DETAILED_PRESENCE", choice("friends", "everyone"), "friends", "Who is told of a user's devices."),
+        Variable("WS_PING_INTERVAL", integer(100, 3_600_000, "ms"), "25000", "Pause between two pings to a client."),
+        Variable("WS_PING_TIMEOUT", integer(100, 3_600_000, "ms"), "20000", "A client that has not answered a ping by then is gone."),
+    ),
+    "Messages": (
+        Variable("INBOX_TTL", seconds(zero=True), "604800", "Age at which a message that nobody fetched is dropped; 0: never."),
+        Variable("INBOX_MAX_MESSAGES", integer(1, 1_000_000), "1000", "Messages that wait for one user; beyond that the oldest is dropped."),
+        Variable("MAX_MESSAGE_BYTES", integer(1, 16_777_216, "bytes"), "65536", "Largest message."),
+        Variable("MAX_RECIPIENTS", integer(1, 100_000), "1000", "Most recipients of one message."),
+        Variable("MAX_OUTBOUND_BYTES", integer(1024, 1_073_741_824, "bytes"), "1048576", "What may wait for one slow reader before it is closed."),
+        Variable("RECONCILE_INTERVAL", seconds(), "10", "How often a process compares what its users got with the store."),
+        Variable("RATE_LIMITS", choice("on", "off"), "on", "Limits on what one client may ask for."),
+    ),
+    "The platform's services": (
+        Variable("CUSTOM_SERVICES", values.custom_services, None, "Services known from the start: `name:key:type[:description]`, comma-separated.", secret=True),
+        Variable("ALLOWED_SERVICE_TYPES", values.names, None, "Types that a service may register with.", absent="any"),
+        Variable("REQUIRE_SERVICE_APPROVAL", values.boolean, "false", "A service that registers waits for an operator."),
+        Variable("MAX_SERVICES", integer(0, 1_000_000), "50", "Most services there may be."),
+        Variable("SERVICE_SESSION_EXPIRY", seconds(), "3600", "Longest life of a service's session."),
+        Variable("SERVICE_SESSION_IDLE_TIMEOUT", seconds(), "300", "A service's session without a request for so long is closed."),
+    ),
+    "Set for you": (
+        Variable("ENV_FILE", values.path, None, "File of variables in place of `.env`; the real environment goes before either.", absent="`.env`"),
+        Variable("SCARFALL_PROCESS", pattern(r"[a-z0-9-]{1,32}", "a short name"), "manage", "Names the process's log file; `serve` sets it for each process that it starts."),
+    ),
+}
+# fmt: on

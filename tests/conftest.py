@@ -1,0 +1,53 @@
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from gateways.config import Config
+from gateways.gateway import Gateway
+from tests.valkey import Valkey, running_valkey
+
+MakeGateway = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """One server for all tests of a worker; each test has a key prefix of its own."""
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def config(valkey: Valkey) -> Config:
+    """As shipped, but for the times that a test would have to wait for."""
+    return Config(
+        redis_url=valkey.url,
+        redis_prefix=f"test-{secrets.token_hex(4)}:",
+        offline_grace_seconds=0.3,
+    )
+
+
+@pytest.fixture
+async def make_gateway(config: Config) -> AsyncIterator[MakeGateway]:
+    """Gateways in this process, each a node of its own: `await make_gateway()`, or with another Config."""
+    made: list[tuple[Gateway, RedisPubSubChannelLayer]] = []
+
+    async def make(other: Config | None = None, *, start: bool = True) -> Gateway:
+        used = other or config
+        layer = RedisPubSubChannelLayer(hosts=[used.redis_url], prefix=used.redis_prefix)
+        gateway = Gateway(used, layer)
+        made.append((gateway, layer))
+        if start:
+            await gateway.start()
+        return gateway
+
+    yield make
+    for gateway, layer in made:
+        await gateway.stop()
+        await layer.flush()
+
+
+@pytest.fixture
+async def gateway(make_gateway: MakeGateway) -> Gateway:
+    return await make_gateway()

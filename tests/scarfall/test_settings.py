@@ -1,0 +1,128 @@
+"""The settings, each in a process of its own, since a process loads them once."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scarfall import environment, keyfiles
+from tests.scarfall.conftest import ROOT
+
+SECRET = "0123456789abcdef0123456789abcdef"
+PROGRAM = """
+import json, sys
+from scarfall.environment import BadVariable
+try:
+    from scarfall import settings
+except BadVariable as error:
+    sys.exit(str(error))
+print(json.dumps([getattr(settings, name) for name in sys.argv[1:]], default=str))
+"""
+
+
+def load(directory: Path, *names: str, **variables: str) -> Any:
+    """The named settings, or the line that refuses them."""
+    environ = {
+        "ENV_FILE": os.devnull,
+        "DATA_DIR": str(directory),
+        "SECRET_KEY": SECRET,
+        **variables,
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *names],
+        cwd=ROOT, env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return json.loads(run.stdout) if run.returncode == 0 else run.stderr.strip()
+
+
+def test_no_redis_given_means_the_embedded_one(tmp_path: Path) -> None:
+    names = ("REDIS_EMBEDDED", "REDIS_URL")
+    assert load(tmp_path, *names, JWT_SECRET=SECRET) == [
+        True,
+        f"unix://{tmp_path}/valkey.sock?db=0",
+    ]
+    long = tmp_path / ("x" * 100)
+    embedded, url = load(long, *names, JWT_SECRET=SECRET, REDIS_DB="3")
+    assert embedded
+    assert url.endswith("/valkey.sock?db=3")
+    assert len(url) < 100
+
+
+def test_a_password_may_hold_anything(tmp_path: Path) -> None:
+    got = load(
+        tmp_path, "REDIS_EMBEDDED", "REDIS_URL",
+        JWT_SECRET=SECRET, REDIS_HOST="store", REDIS_PASSWORD="p@ss/w:rd?#", REDIS_DB="2",
+    )  # fmt: skip
+    assert got == [False, "redis://:p%40ss%2Fw%3Ard%3F%23@store:6379/2"]
+
+
+def test_a_url_goes_before_a_host(tmp_path: Path) -> None:
+    got = load(tmp_path, "REDIS_URL", JWT_SECRET=SECRET, REDIS_HOST="h", REDIS_URL="redis://u:1/5")
+    assert got == ["redis://u:1/5"]
+
+
+def test_the_secret_comes_from_the_environment_or_the_file(tmp_path: Path) -> None:
+    assert load(tmp_path, "JWT_SECRET").startswith("JWT_SECRET: not set; expected 32 bytes")
+    (tmp_path / "jwt_secret").write_text(SECRET[::-1] + "\n")
+    assert load(tmp_path, "JWT_SECRET") == [SECRET[::-1]]
+    assert load(tmp_path, "JWT_SECRET", JWT_SECRET=SECRET) == [SECRET]
+
+
+def test_a_weak_secret_is_refused_outside_debug(tmp_path: Path) -> None:
+    assert "got 5 bytes, not shown" in load(tmp_path, JWT_SECRET="short")
+    assert load(tmp_path, "JWT_SECRET", JWT_SECRET="short", DEBUG="true") == ["short"]
+
+
+def test_debug_has_a_well_known_secret(tmp_path: Path) -> None:
+    (secret,) = load(tmp_path, "JWT_SECRET", DEBUG="true")
+    assert len(secret) >= 32
+
+
+def test_public_keys_need_no_secret(tmp_path: Path) -> None:
+    assert load(tmp_path, JWT_ALGORITHM="RS256").startswith("JWT_PUBLIC_KEY: not set")
+    pem = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
+    assert load(tmp_path, "JWT_SECRET", JWT_ALGORITHM="RS256", JWT_PUBLIC_KEY=pem) == [None]
+    url = "https://issuer.example/jwks.json"
+    (simple_jwt,) = load(tmp_path, "SIMPLE_JWT", JWT_ALGORITHM="ES256", JWT_JWKS_URL=url)
+    assert (simple_jwt["ALGORITHM"], simple_jwt["JWK_URL"]) == ("ES256", url)
+
+
+def test_serve_makes_the_secrets_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    given = environment.read({"DATA_DIR": str(tmp_path / "var")})
+    made = keyfiles.make_missing(given)
+    assert [path.name for path in made] == ["django_secret", "jwt_secret"]
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(path.read_text().strip()) == 64
+    assert keyfiles.make_missing(given) == []
+    assert sorted(path.name for path in (tmp_path / "var").iterdir()) == [
+        "django_secret",
+        "jwt_secret",
+    ]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"JWT_SECRET": SECRET}, {"DEBUG": "true"}, {"JWT_ALGORITHM": "RS256"}],
+)
+def test_no_secret_is_made_that_nobody_needs(tmp_path: Path, variables: dict[str, str]) -> None:
+    environ = {"DATA_DIR": str(tmp_path), "SECRET_KEY": SECRET, **variables}
+    assert keyfiles.make_missing(environment.read(environ)) == []
+
+
+def test_the_layers_connections_never_repeat_and_always_end(tmp_path: Path) -> None:
+    (layers,) = load(
+        tmp_path, "CHANNEL_LAYERS", JWT_SECRET=SECRET, REDIS_HOST="h", REDIS_TIMEOUT="2"
+    )
+    config = layers["default"]["CONFIG"]
+    (host,) = config["hosts"]
+    assert host["socket_timeout"] == host["socket_connect_timeout"] == 2.0
+    assert host["socket_keepalive"] is True
+    assert config["prefix"] == "scarfall:"
