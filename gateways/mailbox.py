@@ -116,7 +116,7 @@ class Mailbox:
                     {"type": "nudges", "nudges": nudges.encode(batch)},
                 )
         except Exception as error:  # whatever the layer's client raises: its reconcile mends it
-            log.warning("nudge lost", node=node_id, nudges=len(batch), error=repr(error))
+            log.warning("nudge lost", node=node_id, nudges=len(batch), error=f"{type(error).__name__}: {error}")
 
     async def _receive(self) -> None:
         channel = self._channel(self._node_id)
@@ -125,7 +125,7 @@ class Mailbox:
                 message = await self._layer.receive(channel)
                 batch = nudges.decode(message["nudges"])
             except Exception as error:
-                log.warning("mailbox failed", error=repr(error))
+                log.warning("mailbox failed", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(ECHO_SECONDS)
                 continue
             for nudge in batch:

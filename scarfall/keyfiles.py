@@ -19,11 +19,11 @@ SECRET_KEY = "django_secret"
 def read(data_dir: Path, name: str) -> str | None:
     try:
         return (data_dir / name).read_text("ascii").strip() or None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise BadVariable(
-            "DATA_DIR", f"cannot read {data_dir / name}: {error}", "a secret"
+            "DATA_DIR", f"cannot read {data_dir / name}: {error}", "a text file"
         ) from None
 
 

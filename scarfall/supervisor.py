@@ -111,6 +111,7 @@ def listen(variable: str, host: str, port: int) -> socket.socket:
 
 def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
     """Serves until a signal asks for the end. Raises CannotStart, with nothing left running."""
+    _make_data_dir()
     with ExitStack() as stack:
         processes: list[tuple[str, str, socket.socket]] = []
         if "user" in gateways:
@@ -127,6 +128,14 @@ def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
             stack.enter_context(locked(settings.DATA_DIR))
         migrate()
         asyncio.run(_supervise(processes, ready))
+
+
+def _make_data_dir() -> None:
+    """SQLite lives there too, so it is wanted with a Redis elsewhere as well."""
+    try:
+        settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"DATA_DIR: cannot write {settings.DATA_DIR}: {error.strerror}") from None
 
 
 async def _supervise(processes: list[tuple[str, str, socket.socket]], ready: Step) -> None:

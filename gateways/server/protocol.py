@@ -116,6 +116,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.control_frames += 1
         if self.control_frames > CONTROL_FRAMES:
             self._fail(PROTOCOL_ABUSE, "too many control frames")
+            self.transport.pause_reading()  # to throw away what follows costs a core, too
 
     def send_receive_event_to_app(self) -> None:
         if self.curr_msg_data_type == "text" and not self.close_sent:

@@ -30,7 +30,8 @@ class Gateway(Protocol):
 class Application(Protocol):
     """An ASGI application, lifespan included."""
 
-    gateway: Gateway
+    @property
+    def gateway(self) -> Gateway: ...
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
 

@@ -82,6 +82,7 @@ def start_gateway(valkey: Valkey, tmp_path: Path, prefix: str) -> Iterator[Start
         name = f"gateway{len(started)}"
         environment = {
             **os.environ,
+            "DJANGO_SETTINGS_MODULE": "scarfall.settings",
             "REDIS_URL": valkey.url,
             "REDIS_PREFIX": prefix,
             "HOST": "127.0.0.1",

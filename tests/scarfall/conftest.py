@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -28,7 +27,7 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
 
 def command_line(pid: int) -> str:
     """Empty where there is no such process, or only its zombie."""
-    run = ["ps", "-o", "stat=,args=", "-p", str(pid)]
+    run = ["ps", "-ww", "-o", "stat=,args=", "-p", str(pid)]
     state, _, arguments = subprocess.run(
         run, capture_output=True, text=True, check=False
     ).stdout.partition(" ")
@@ -104,7 +103,10 @@ class Served:
 
     def children(self, of: str = "") -> list[int]:
         listing = subprocess.run(
-            ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+            ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
         return [
@@ -140,15 +142,9 @@ def serve(manage: Manage) -> Iterator[Callable[[], Served]]:
     for server in servers:
         if server.process.poll() is None:
             server.stop()
+        for pipe in (server.process.stdout, server.process.stderr):
+            if pipe is not None:
+                pipe.close()
         for pid in server.pids:
             if command_line(pid):
                 os.kill(pid, signal.SIGKILL)
-
-
-def log_events(directory: Path) -> list[dict[str, object]]:
-    return [
-        json.loads(line)
-        for file in directory.glob("*.log")
-        for line in file.open()
-        if line.startswith("{")
-    ]

@@ -32,7 +32,7 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 @pytest.fixture
 async def layer(valkey: EmbeddedValkey) -> AsyncIterator[Any]:
     """Settings' own, with a shorter time-out, so that idling for longer is a matter of a second."""
-    config = settings.CHANNEL_LAYERS["default"]["CONFIG"]
+    config: Any = settings.CHANNEL_LAYERS["default"]["CONFIG"]
     host = {
         **config["hosts"][0],
         "address": of_socket(valkey.socket, 0),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked
 from scarfall.environment import BadVariable
@@ -63,7 +64,7 @@ async def test_it_is_started_again_with_what_it_held(valkey: EmbeddedValkey) -> 
                 try:
                     assert await client.get("kept") == "yes"
                     break
-                except OSError:
+                except RedisError:
                     await asyncio.sleep(0.01)
     keeping.cancel()
 

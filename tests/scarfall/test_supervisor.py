@@ -53,9 +53,9 @@ def test_a_second_start_is_quick_and_makes_nothing_new(serve: Serve) -> None:
 def test_a_gateway_that_dies_is_started_again(manage: Manage, serve: Serve) -> None:
     manage.environ["WEB_CONCURRENCY"] = "2"
     server = serve()
-    (victim,) = server.children("gateway_process" + "internal")
+    (victim,) = server.children("gateway_process internal")
     os.kill(victim, signal.SIGKILL)
-    until(lambda: set(server.children("gateway_processinternal")) - {victim})
+    until(lambda: set(server.children("gateway_process internal")) - {victim})
     server.wait_ready()
     code, _, err = server.stop()
     assert code == 0

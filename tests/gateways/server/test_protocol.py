@@ -491,7 +491,10 @@ async def test_only_the_latest_ping_is_answered_after_a_backlog(gateway: Gateway
 
 
 @pytest.mark.parametrize("frame", [masked(PING, bytes(125)), masked(PONG), masked(0, fin=False)])
-async def test_a_flood_without_messages_is_cut_off(gateway: Gateway, frame: bytes) -> None:
+async def test_a_flood_without_messages_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, frame: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.3)
     async with raw(gateway) as client:
         connection = await gateway.connection()
         start = masked(TEXT, fin=False) if frame[0] == 0 else b""
