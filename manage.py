@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The project's commands: `manage.py help` lists them, docs/operations.md explains them."""
+"""The project's commands; `manage.py help` lists them."""
 
 import os
 import sys

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 
 class Gateway:
-    """Built inside a running event loop. Started, it holds sessions; unstarted, it serves an operator's command."""
+    """Built inside a running event loop. Started, it holds sessions; unstarted, it serves an
+    operator's command.
+    """
 
     def __init__(
         self, config: Config, layer: ChannelLayer, *, redis: "Redis | None" = None
@@ -57,7 +59,8 @@ class Gateway:
             node_id=self.node_id,
             prefix=config.redis_prefix,
             timeout_seconds=config.redis_timeout_seconds,
-            on_hearing_again=lambda: self.node.reconcile_now(),
+            # The node comes last, and is not there yet.
+            on_hearing_again=lambda: self.node.reconcile_now(),  # noqa: PLW0108
         )
         self.tokens = TokenVerifier()
         self.presence = Presence(
@@ -114,7 +117,7 @@ class Gateway:
         await self.node.drain()
 
     async def stop(self) -> None:
-        """Leave nothing behind but what another node is to bury. Works on an unstarted gateway too."""
+        """Leave nothing behind but what another node is to bury. An unstarted one may stop too."""
         await self.presence.settle(timeout_seconds=self.config.redis_timeout_seconds)
         await self.mailbox.flushed()
         await self.node.stop()

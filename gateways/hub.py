@@ -17,8 +17,8 @@ from gateways.store.inbox import InboxStore
 
 log = structlog.get_logger(__name__)
 
-#: Nudges of one recipient come from several nodes and overtake each other; they settle within this time, and a
-#: read of the inbox for each would cost more than the wait.
+#: Nudges of one recipient come from several nodes and overtake each other; they settle within this
+#: time, and a read of the inbox for each would cost more than the wait.
 GAP_PATIENCE_SECONDS: Final = 0.02
 #: Messages a read: a page of the largest ones still fits between two drains of a socket.
 PAGE: Final = 50
@@ -52,7 +52,9 @@ class Hub:
         return list(self._sessions.get(user_id, {}).values())
 
     def attach(self, session: Session) -> None:
-        """From now on nudges reach the session. Call before the store tells its place, so that none is missed."""
+        """From now on nudges reach the session. Call before the store tells its place, so that none
+        is missed.
+        """
         self._sessions.setdefault(session.user_id, {})[session.session_id] = session
 
     def detach(self, session: Session) -> bool:
@@ -110,10 +112,13 @@ class Hub:
             session.end(nudge.code, nudge.reason)
 
     def reconcile(self, user_id: str, *, epoch: str | None, seq: int) -> None:
-        """The store says where the user's log stands. Whoever is behind reads; whose count is gone starts anew."""
+        """The store says where the user's log stands. Whoever is behind reads; whose count is gone
+        starts anew.
+        """
         for session in self._sessions.get(user_id, {}).values():
             if epoch != session.epoch:
-                # Unplaced yet, or the store lost its data: the node puts the session back, which places it.
+                # Unplaced yet, or the store lost its data: the node puts the session back, which
+                # places it.
                 continue
             session.order.note(seq)
             if session.order.behind:
@@ -148,14 +153,16 @@ class Hub:
                 await asyncio.sleep(patience_seconds)
             await self._read_on(session)
         except Hole as hole:
-            # It fell too far behind, and the inbox was trimmed: a resume tells its client so, with the reason.
+            # It fell too far behind, and the inbox was trimmed: a resume tells its client so, with
+            # the reason.
             log.warning("hole", session_id=session.session_id, what=str(hole))
             session.end(CloseCode.SLOW_CONSUMER, "The inbox went on without this session.")
         except Exception:
             log.exception("reader failed", session_id=session.session_id)
             session.end(CloseCode.INTERNAL_ERROR, "The gateway failed.")
         finally:
-            # Not by a callback, which would run a turn later: a gap seen in between would find no reader.
+            # Not by a callback, which would run a turn later: a gap seen in between would find no
+            # reader.
             session.order.reading = False
             if self._readers.get(session.session_id) is asyncio.current_task():
                 del self._readers[session.session_id]

@@ -1,4 +1,4 @@
-"""This node's one channel in the channel layer, and the way to the other nodes'."""
+"""The node's one channel in the channel layer, and the way to the other nodes'."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,14 +11,15 @@ from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
 
 log = structlog.get_logger(__name__)
 
-#: Nudges that wait for one node. Beyond this the node, or Redis, is away, and its reconcile will mend it.
+#: Nudges that wait for one node. Beyond this the node, or Redis, is away, and its reconcile will
+#: mend it.
 MAX_WAITING: Final = 10_000
 #: Nudges in one layer message.
 MAX_BATCH: Final = 500
 #: How often a node calls itself, to know that it is not deaf.
 ECHO_SECONDS: Final = 1.0
-#: Echoes that may be outstanding before the node counts as deaf: the channel layer itself waits a second
-#: before it reconnects.
+#: Echoes that may be outstanding before the node counts as deaf: the channel layer itself waits a
+#: second before it reconnects.
 ECHO_TOLERANCE: Final = 3
 
 
@@ -49,7 +50,9 @@ class Mailbox:
         timeout_seconds: float,
         on_hearing_again: Callable[[], None],
     ) -> None:
-        """`on_hearing_again` is called when the node hears again after it may have missed something."""
+        """`on_hearing_again` is called when the node hears again after it may have missed
+        something.
+        """
         self._layer = layer
         self._receiver = receiver
         self._node_id = node_id
@@ -115,8 +118,13 @@ class Mailbox:
                     self._channel(node_id),
                     {"type": "nudges", "nudges": nudges.encode(batch)},
                 )
-        except Exception as error:  # whatever the layer's client raises: its reconcile mends it
-            log.warning("nudge lost", node=node_id, nudges=len(batch), error=f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001  # the layer raises what it likes
+            log.warning(
+                "nudge lost",
+                node=node_id,
+                nudges=len(batch),
+                error=f"{type(error).__name__}: {error}",
+            )
 
     async def _receive(self) -> None:
         channel = self._channel(self._node_id)
@@ -124,7 +132,7 @@ class Mailbox:
             try:
                 message = await self._layer.receive(channel)
                 batch = nudges.decode(message["nudges"])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # likewise
                 log.warning("mailbox failed", error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(ECHO_SECONDS)
                 continue

@@ -1,8 +1,8 @@
 """The life of one gateway process among others: its lease, its ear, and what it does for the dead.
 
-A node renews its lease with Redis three times within it. One that could not is dead to the others: the first that
-notices buries its sessions. Should it wake after that, its sockets are closed with 4508, and their clients resume
-elsewhere; it serves on as soon as its burial is over.
+A node renews its lease with Redis three times within it. One that could not is dead to the others:
+the first that notices buries its sessions. Should it wake after that, its sockets are closed with
+4508, and their clients resume elsewhere; it serves on as soon as its burial is over.
 """
 
 import asyncio
@@ -26,11 +26,13 @@ from gateways.store.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 
-#: How often the store is told what was handed over: what a client without `resume` might get again after a crash.
+#: How often the store is told what was handed over: what a client without `resume` might get again
+#: after a crash.
 HANDED_SECONDS: Final = 0.2
 #: Users a round trip when reconciling.
 RECONCILE_BATCH: Final = 500
-#: Reconnects after a shutdown are spread over this time for each thousand clients, and at least over it once.
+#: Reconnects after a shutdown are spread over this time for each thousand clients, and at least
+#: over it once.
 SHUTDOWN_SPREAD_MS: Final = 2000
 
 
@@ -57,7 +59,8 @@ class Node:
     ) -> None:
         self.node_id = node_id
         #: Every open socket of this process, authenticated or not.
-        self.connections: dict[str, Connection] = {}
+        self._connections: dict[str, Connection] = {}
+        self._empty = asyncio.Event()
         self._config = config
         self._hub = hub
         self._mailbox = mailbox
@@ -105,14 +108,26 @@ class Node:
                 log.warning("lease left to run out", error=str(error))
         await self._mailbox.stop()
 
+    def join(self, socket_id: str, connection: Connection) -> None:
+        """A socket opened. One that opens while the node drains is sent on at once."""
+        self._connections[socket_id] = connection
+        if self._draining:
+            connection.shut_down(ServerShutdown(retry_after_ms=SHUTDOWN_SPREAD_MS))
+
+    def leave(self, socket_id: str) -> None:
+        del self._connections[socket_id]
+        if not self._connections:
+            self._empty.set()
+
     async def drain(self) -> None:
         self._draining = True
-        connections = list(self.connections.values())
+        connections = list(self._connections.values())
         spread_ms = SHUTDOWN_SPREAD_MS * max(1, len(connections) // 1000)
         for connection in connections:
             connection.shut_down(ServerShutdown(retry_after_ms=random.randint(100, spread_ms)))
-        while self.connections:
-            await asyncio.sleep(0.01)
+        if self._connections:
+            self._empty.clear()
+            await self._empty.wait()
 
     async def ready_reason(self) -> str | None:
         if self._draining:
@@ -164,7 +179,7 @@ class Node:
                 await self._bury(dead_node_id)
 
     def _step_down(self) -> None:
-        """Others took this node for dead: its sessions are theirs to bury, and its clients resume."""
+        """Others took this node for dead: they bury its sessions, and its clients resume."""
         if len(self._hub):
             log.error("lease lost", node=self.node_id, sessions=len(self._hub))
         for session in self._hub:
@@ -212,11 +227,11 @@ class Node:
             await self._check(session, session_id in known, epochs[session.user_id])
 
     async def _check(self, session: Session, known: bool, epoch: str | None) -> None:
-        if session.outbound.closed or session.session_id not in self.connections:
+        if session.outbound.closed or session.session_id not in self._connections:
             return
         if epoch != session.epoch:
             # The store lost this user: what it knew of the session is gone, the session is not.
-            await self.connections[session.session_id].put_back()
+            await self._connections[session.session_id].put_back()
         elif not known:
             session.end(CloseCode.REVOKED, "The session was ended.")
 

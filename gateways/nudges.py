@@ -12,7 +12,7 @@ class MessageNudge(Struct, frozen=True, tag="m", array_like=True):
 
 
 class StatusNudge(Struct, frozen=True, tag="s", array_like=True):
-    """A user came or went; these watchers, whose sessions the addressed node holds, are to hear it."""
+    """A user came or went; these watchers, who have sessions on that node, are to hear it."""
 
     user_id: str
     online: bool

@@ -1,7 +1,7 @@
 """Where one session stands in its user's log: each message once, in order, without a hole.
 
-Pure state: no asyncio, no Redis. The hub feeds it nudges, which come late, twice or never; a reader feeds it pages
-of the inbox, which is the truth.
+Pure state: no asyncio, no Redis. The hub feeds it nudges, which come late, twice or never; a reader
+feeds it pages of the inbox, which is the truth.
 """
 
 from collections.abc import Iterable
@@ -20,8 +20,9 @@ class Hole(Exception):
 class Order:
     """`position` is the newest seq handed over, `newest` the newest seq known to exist.
 
-    A session begins unplaced: what is offered before `place()` is only noted. Where it is behind, a reader takes
-    over (`reading`), and what is offered meanwhile is noted too, for the reader will come to it.
+    A session begins unplaced: what is offered before `place()` is only noted. Where it is behind, a
+    reader takes over (`reading`), and what is offered meanwhile is noted too, for the reader will
+    come to it.
     """
 
     __slots__ = ("_held", "_placed", "_stored", "newest", "position", "reading")
@@ -73,8 +74,8 @@ class Order:
     def read(self, page: Iterable[Numbered]) -> list[Numbered]:
         """The reader brought what follows `position` in the inbox. Returns what is handed over.
 
-        Raises Hole where the page does not begin where it should; what came before the hole is not lost, since
-        the session ends and its next one resumes from there.
+        Raises Hole where the page does not begin where it should; what came before the hole is not
+        lost, since the session ends and its next one resumes from there.
         """
         ready = []
         for seq, body in page:

@@ -1,7 +1,8 @@
 """What waits to be written to one socket: in order, bounded, once a turn of the event loop.
 
-Messages may never be dropped: when too much waits, the socket is closed with 4508 and the inbox keeps what its
-reader did not take. Status updates may be replaced by newer ones, and wait while the reader lags.
+Messages may never be dropped: when too much waits, the socket is closed with 4508 and the inbox
+keeps what its reader did not take. Status updates may be replaced by newer ones, and wait while the
+reader lags.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ from gateways.protocol.plain import PlainCodec
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -53,7 +53,9 @@ def build_gateway() -> Gateway:
 
 
 class GatewayApplication:
-    """The ASGI application of one port: Django for HTTP, consumers by path for WebSockets, one gateway below."""
+    """The ASGI application of one port: Django for HTTP, consumers by path for WebSockets, one
+    gateway below.
+    """
 
     def __init__(self, name: str, sockets: dict[str, Callable[..., Application]]) -> None:
         self.name = name
@@ -71,7 +73,9 @@ class GatewayApplication:
             await _django(scope, receive, send)
 
     async def running(self) -> Gateway:
-        """The gateway of this process. A server without lifespan events, as daphne, starts it at the first socket."""
+        """The gateway of this process. A server without lifespan events, as daphne, starts it at
+        the first socket.
+        """
         if self._gateway is not None:
             return self._gateway
         if self._starting is None:
@@ -104,7 +108,7 @@ class GatewayApplication:
         await receive()
         try:
             await self.running()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the server says it, and exits
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})

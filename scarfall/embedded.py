@@ -111,8 +111,11 @@ class EmbeddedValkey:
             else:
                 if answering is None and not self.pid:
                     await self._spawn()
-                elif answering is not None and answering == (self.pid or answering):
+                elif answering is not None and not self.pid:
+                    log.warning("Took over the Valkey of an earlier server, process %d", answering)
                     self.pid = answering
+                    return
+                elif answering is not None and answering == self.pid:
                     return
             if self._process is not None and self._process.returncode is not None:
                 raise CannotStart(

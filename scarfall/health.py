@@ -1,4 +1,7 @@
-"""What load balancers and orchestrators ask, and the JSON answers to what is not there."""
+"""What load balancers and orchestrators ask, and the JSON answers to what is not there.
+
+No form is taken here, so a wrong method is told so instead of asked for its CSRF token.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 
+@csrf_exempt
 @require_safe
 @never_cache
 async def healthz(_request: ASGIRequest) -> JsonResponse:
@@ -19,6 +24,7 @@ async def healthz(_request: ASGIRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt
 @require_safe
 @never_cache
 async def readyz(request: ASGIRequest) -> JsonResponse:
@@ -39,6 +45,7 @@ async def readyz(request: ASGIRequest) -> JsonResponse:
     )
 
 
+@csrf_exempt
 def not_found(_request: HttpRequest, *_args: object, **_kwargs: object) -> JsonResponse:
     """Also the catch-all route: under DEBUG Django's own page would answer, not handler404."""
     return JsonResponse({"status": "error", "error": "Not found."}, status=HTTPStatus.NOT_FOUND)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from scarfall.health import not_found
 
 
 @cache
@@ -17,10 +19,10 @@ def _files() -> WhiteNoiseMiddleware:
 
 
 @require_safe
-def serve(request: HttpRequest, name: str) -> HttpResponse:
+def serve(request: HttpRequest, **_path: str) -> HttpResponse:
     file = _files().files.get(request.path_info)
     if file is None:
-        raise Http404(name)
+        return not_found(request)
     answer = file.get_response(request.method, request.META)
     body = b""
     if answer.file is not None:

@@ -30,7 +30,7 @@ def config(valkey: Valkey) -> Config:
 
 @pytest.fixture
 async def make_gateway(config: Config) -> AsyncIterator[MakeGateway]:
-    """Gateways in this process, each a node of its own: `await make_gateway()`, or with another Config."""
+    """Gateways in this process, each a node, with the test's Config or another."""
     made: list[tuple[Gateway, RedisPubSubChannelLayer]] = []
 
     async def make(other: Config | None = None, *, start: bool = True) -> Gateway:

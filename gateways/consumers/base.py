@@ -1,8 +1,8 @@
 """The consumer under both gateways: receive loop, dispatch by table, one error boundary.
 
-A Channels consumer, with a receive loop of its own. Channels' own waits on two queues with fresh tasks and looks
-for stale database connections at every message, which costs five times the echo itself; what comes from the
-channel layer reaches a socket through the hub, so one queue is enough.
+A Channels consumer, with a receive loop of its own. Channels' own waits on two queues with fresh
+tasks and looks for stale database connections at every message, which costs five times the echo
+itself; what comes from the channel layer reaches a socket through the hub, so one queue is enough.
 """
 
 import secrets
@@ -65,7 +65,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     socket_id: str
 
     def __init__(self, start: Callable[[], Awaitable[Gateway]], codec: Codec) -> None:
-        """`start` gives the running gateway of this process, starting it where the server has not."""
+        """`start` gives the running gateway of this process; it starts it where nobody has."""
         self._start = start
         self.codec = codec
         self._invalid_frames = 0
@@ -81,14 +81,14 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         self.outbound = self._make_outbound(scope, send)
         self.deadlines = Deadlines()
         self.socket_id = f"{self.gateway.node_id}.{secrets.token_hex(8)}"
-        self.gateway.node.connections[self.socket_id] = self
+        self.gateway.node.join(self.socket_id, self)
         goodbye = False
         try:
             await self.guarded(self.opened(handshake), None)
             goodbye = await self._receive_frames(receive)
         finally:
             # Whatever ended the socket: this runs once, and waits for nobody.
-            del self.gateway.node.connections[self.socket_id]
+            self.gateway.node.leave(self.socket_id)
             self.deadlines.stop()
             self.gone(goodbye=goodbye and not self.outbound.closed)
 
@@ -121,9 +121,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
                 await self._serve(message.get("text"))
 
     async def _serve(self, frame: str | None) -> None:
+        if frame is None:
+            self._refuse_frame(InvalidFrame("The frame is binary; text was expected."))
+            return
         try:
-            if frame is None:
-                raise InvalidFrame("The frame is binary; text was expected.")
             inbound = self.codec.decode(frame)
         except InvalidFrame as error:
             self._refuse_frame(error)
@@ -149,7 +150,9 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     # --- the error boundary -----------------------------------------------------------------------
 
     async def guarded(self, work: Awaitable[Payload | None], inbound: Inbound | None) -> None:
-        """Do the work and reply with its result. Every exception ends here, as an answer or a close."""
+        """Do the work and reply with its result. Every exception ends here, as an answer or a
+        close.
+        """
         try:
             payload = await work
         except GatewayError as error:

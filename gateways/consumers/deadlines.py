@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 
 class Deadlines:
-    """Named moments in monotonic seconds. Each is called once when it is due, unless it was moved or cleared."""
+    """Named moments in monotonic seconds. Each is called once when it is due, unless it was moved
+    or cleared.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -81,7 +81,7 @@ class UserConsumer(GatewayConsumer):
         opened = await self.gateway.presence.arrive(session, self._record, new_epoch=new_epoch())
         self._welcome(session, opened, recovered=False, reason="epoch")
 
-    # --- requests ---------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------
 
     async def authenticate(self, request: Authenticate) -> Connected:
         identity = await self.gateway.tokens.verify(request.token)
@@ -151,7 +151,7 @@ class UserConsumer(GatewayConsumer):
         "close_session": Handler(CloseSession, close_session),
     }
 
-    # --- how a session begins, goes on and ends ------------------------------------------------------
+    # --- how a session begins, goes on and ends ---------------------------------------------------
 
     def _welcome(
         self, session: Session, opened: Opened, *, recovered: bool, reason: str | None
@@ -213,7 +213,7 @@ class UserConsumer(GatewayConsumer):
         self._expire("expired", CloseCode.EXPIRED)
 
     def _perhaps_idle(self) -> None:
-        """Requests move the moment only here, once it comes: nothing is to be done at each of them."""
+        """Requests move this moment only once it comes: each of them costs nothing for it."""
         due = self._me.active_at + self.gateway.config.idle_timeout_seconds
         if due <= time.monotonic():
             self._expire("idle", CloseCode.EXPIRED)

@@ -59,10 +59,11 @@ class Delivery:
         self._max_recipients = max_recipients
 
     async def send(self, sender: Sender, request: SendMessage) -> Receipt:
-        """Store the message at each recipient, nudge the nodes that hold them, and say what became of it.
+        """Store the message at each recipient, nudge the nodes that hold them, and say what became
+        of it.
 
-        Raises TooManyRecipients, TooLarge: nothing was done. StoreUnavailable: unknown; the same message id may be
-        sent again, and is then stored where it was not, and nowhere twice.
+        Raises TooManyRecipients, TooLarge: nothing was done. StoreUnavailable: unknown; the same
+        message id may be sent again, and is then stored where it was not, and nowhere twice.
         """
         recipients = list(dict.fromkeys(request.recipient_ids))
         if len(recipients) > self._max_recipients:
@@ -123,10 +124,9 @@ class Delivery:
 
 
 def _receipt(message_id: str, stored: Sequence[Stored], accepted_ms: int) -> Receipt:
-    sent, queued, failed = [], [], []
-    for outcome in stored:
-        outcomes = failed if outcome.seq == 0 else sent if outcome.live else queued
-        outcomes.append(outcome.user_id)
+    sent = [outcome.user_id for outcome in stored if outcome.seq and outcome.live]
+    queued = [outcome.user_id for outcome in stored if outcome.seq and not outcome.live]
+    failed = [outcome.user_id for outcome in stored if not outcome.seq]
     return Receipt(
         status="sent" if sent or queued else "error",
         message_id=message_id,

@@ -31,7 +31,9 @@ class Friends:
         return await self._friends.of(user_id)
 
     async def set(self, user_id: str, friend_ids: Sequence[str]) -> int:
-        """Replace a user's whole list. Returns how long it is. Idempotent: repeating it mends a half one."""
+        """Replace a user's whole list. Returns how long it is. Idempotent: repeating it mends a
+        half one.
+        """
         wanted = {friend_id for friend_id in friend_ids if friend_id != user_id}
         present = set(await self._friends.of(user_id))
         await self._friends.remove(user_id, sorted(present - wanted))

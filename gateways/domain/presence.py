@@ -1,8 +1,8 @@
 """Who is here: sessions come and go, and those who watch a user hear of it, once a change.
 
-The store decides atomically what is a change (first session in, last one out). This module carries it out: into the
-directory, and to the friends. Announcing is repeated until the store takes it; a newer change of the same user
-replaces an older one.
+The store decides atomically what is a change (first session in, last one out). This module carries
+it out: into the directory, and to the friends. Announcing is repeated until the store takes it; a
+newer change of the same user replaces an older one.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Presence:
         new_epoch: str,
         resume: tuple[str, int] | None = None,
     ) -> Opened:
-        """A session begins, or is put back after the store lost its data. Raises StoreUnavailable."""
+        """A session begins, or is put back after a loss of data. Raises StoreUnavailable."""
         user_id = session.user_id
         self._arriving[user_id] += 1
         try:
@@ -135,7 +135,9 @@ class Presence:
             self.announce(transition)
 
     async def settle(self, *, timeout_seconds: float) -> None:
-        """Wait, so long at most, for sessions that end and changes that are announced; not for graces."""
+        """Wait, so long at most, for sessions that end and changes that are announced; not for
+        graces.
+        """
         try:
             async with asyncio.timeout(timeout_seconds):
                 while self._urgent:
@@ -166,7 +168,8 @@ class Presence:
     async def index(self, user_ids: list[str]) -> None:
         """Make the directory say what the users' states say.
 
-        Written first and checked after: of two nodes that write at once, the last writer sees the newest state.
+        Written first and checked after: of two nodes that write at once, the last writer sees the
+        newest state.
         """
         online = {u: s.online for u, s in zip(user_ids, await self._states(user_ids), strict=True)}
         while online:

@@ -71,14 +71,18 @@ class Sessions:
         ]
 
     async def close_other(self, session: Session, session_id: str) -> None:
-        """End another session of the same user. Raises InvalidPayload where there is none of this id."""
+        """End another session of the same user. Raises InvalidPayload where there is none of this
+        id.
+        """
         if session_id == session.session_id:
             raise InvalidPayload("sessionId: expected another session than this one")
         if not await self._end(session.user_id, session_id, "Closed from another session."):
             raise InvalidPayload("sessionId: expected one of your sessions")
 
     async def everybody(self) -> AsyncIterator[UserSessions]:
-        """All sessions there are, by user. A user who comes or goes meanwhile may be missed or come twice."""
+        """All sessions there are, by user. A user who comes or goes meanwhile may be missed or come
+        twice.
+        """
         async for user_ids in self._user_ids():
             stored = await self._sessions.of_users(user_ids)
             for user_id, sessions in zip(user_ids, stored, strict=True):
@@ -87,8 +91,9 @@ class Sessions:
     async def sweep(
         self, *, idle_seconds: float | None = None, dry_run: bool = False
     ) -> AsyncIterator[Finding]:
-        """End what should not be there: sessions of nodes without a lease, and, where `idle_seconds` is given,
-        those idle for longer; presence that no session holds up. The directory is set right on the way.
+        """End what should not be there: sessions of nodes without a lease, and, where
+        `idle_seconds` is given, those idle for longer; presence that no session holds up. The
+        directory is set right on the way.
         """
         live = set(await self._nodes.all())
         async for user_ids in self._user_ids():
@@ -122,9 +127,7 @@ class Sessions:
                     await self._end(user_id, session.session_id, "Idle.", CloseCode.EXPIRED)
             else:
                 continue
-            findings.append(
-                Finding(user_id, session.session_id, reason, session.last_activity_ms)
-            )
+            findings.append(Finding(user_id, session.session_id, reason, session.last_activity_ms))
         if not sessions:
             vacated_by = await self._sessions.vacated_by(user_id)
             if vacated_by is not None and vacated_by not in live:
@@ -139,7 +142,9 @@ class Sessions:
     async def _end(
         self, user_id: str, session_id: str, reason: str, code: CloseCode = CloseCode.REVOKED
     ) -> bool:
-        """Out of the store first: should the nudge get lost, the session's node misses it at its reconcile."""
+        """Out of the store first: should the nudge get lost, the session's node misses it at its
+        reconcile.
+        """
         stored = {other.session_id: other for other in await self._sessions.of_user(user_id)}
         if session_id not in stored:
             return False

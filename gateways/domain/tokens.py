@@ -9,6 +9,7 @@ from typing import Any, Final
 from jwt.exceptions import PyJWKClientConnectionError
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.state import token_backend
 from rest_framework_simplejwt.tokens import Token
 
 from gateways.protocol.errors import AuthenticationFailed, Unavailable
@@ -46,8 +47,9 @@ class PlatformToken(Token):
 class TokenVerifier:
     """Turns a token into an Identity.
 
-    A signature with a key at hand takes microseconds and is checked in place. Keys from a JWKS are fetched with a
-    blocking client, so those tokens are verified on a thread, and no stranger's token stalls the gateway.
+    A signature with a key at hand takes microseconds and is checked in place. Keys from a JWKS are
+    fetched with a blocking client, so those tokens are verified on a thread, and no stranger's
+    token stalls the gateway.
     """
 
     def __init__(self) -> None:
@@ -71,9 +73,8 @@ class TokenVerifier:
     async def prefetch(self) -> None:
         """Fetch the keys before the first token needs them. A failure shows with that token."""
         if self._threads is not None:
-            client = PlatformToken.get_token_backend().jwks_client
             loop = asyncio.get_running_loop()
-            fetch = loop.run_in_executor(self._threads, client.get_jwk_set)
+            fetch = loop.run_in_executor(self._threads, _fetch_keys)
             await asyncio.wait([fetch], timeout=VERIFY_TIMEOUT_SECONDS)
             if fetch.done() and not fetch.cancelled():
                 fetch.exception()
@@ -96,6 +97,12 @@ def _verify(token: str) -> Identity:
     return _identity(payload)
 
 
+def _fetch_keys() -> None:
+    client = token_backend.jwks_client
+    if client is not None:
+        client.get_jwk_set()
+
+
 def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
@@ -103,7 +110,8 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _identity(payload: dict[str, Any]) -> Identity:
-    # No type is required, but a token that names one must be for access: a refresh token of the same key is not.
+    # No type is required, but a token that names one must be for access: a refresh token of the
+    # same key is not.
     if payload.get("token_type", "access") != "access":
         raise AuthenticationFailed("The token is not for access.")
     user_id = payload.get("sub")

@@ -29,4 +29,4 @@ class Codec(Protocol):
     def push(self, event: str, payload: Payload) -> bytes: ...
 
     def message(self, recipient_id: str, seq: int, body: bytes) -> bytes:
-        """The push of a stored message. `body` is a MessageBody as JSON, spliced in as it stands."""
+        """The push of a stored message. `body` is a MessageBody as JSON, spliced in as it is."""

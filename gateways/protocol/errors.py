@@ -20,7 +20,7 @@ from typing import ClassVar
 
 
 class CloseCode(IntEnum):
-    """Why the gateway closes a socket. 44xx: do not come back unchanged; 45xx and 10xx: come back."""
+    """Why the gateway closes a socket. 44xx: do not come back unchanged; 45xx, 10xx: come back."""
 
     NORMAL = 1000
     INTERNAL_ERROR = 1011
@@ -84,7 +84,9 @@ class Conflict(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """Redis or the database did not answer: nothing was done, or the same messageId may be sent again."""
+    """Redis or the database did not answer: nothing was done, or the same messageId may be sent
+    again.
+    """
 
     code = "unavailable"
     retry_after_ms = 1000

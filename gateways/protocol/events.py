@@ -1,4 +1,6 @@
-"""One Struct for each event's data. Field names are camelCase on the wire; docs/protocol.md is their catalogue."""
+"""One Struct for each event's data. Field names are camelCase on the wire; docs/protocol.md is
+their catalogue.
+"""
 
 import math
 from datetime import UTC, datetime
@@ -39,7 +41,9 @@ def check_printable(name: str, *values: str) -> None:
 
 
 def check_json(value: Any, depth: int = MAX_METADATA_DEPTH) -> None:
-    """Refuse what some client could not read back: deep nesting, integers and floats beyond a double."""
+    """Refuse what some client could not read back: deep nesting, integers and floats beyond a
+    double.
+    """
     if depth == 0:
         raise ValueError(f"metadata: expected at most {MAX_METADATA_DEPTH} levels")
     if isinstance(value, dict):
@@ -108,7 +112,7 @@ class CloseSession(Request, frozen=True):
     session_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
-# --- replies and pushes -----------------------------------------------------------------------------
+# --- replies and pushes ---------------------------------------------------------------------------
 
 
 class Failure(Payload, frozen=True):
@@ -217,7 +221,7 @@ class DetailedUser(Payload, frozen=True):
     user_id: str
     status: str
     last_seen: str | None
-    email: str | None | UnsetType = UNSET
+    email: str | UnsetType | None = UNSET
     session_count: int | UnsetType = UNSET
 
 
@@ -259,7 +263,9 @@ class ServerShutdown(Payload, frozen=True):
 
 
 def parse(data: bytes | msgspec.Raw, struct: type[T]) -> T:
-    """An event's data as its Struct. Raises InvalidPayload, which names the field and what was expected."""
+    """An event's data as its Struct. Raises InvalidPayload, which names the field and what was
+    expected.
+    """
     try:
         return msgspec.json.decode(data, type=struct)
     except msgspec.ValidationError as error:
@@ -271,7 +277,9 @@ def parse(data: bytes | msgspec.Raw, struct: type[T]) -> T:
 
 
 def _sentence(complaint: str) -> str:
-    """msgspec's "Expected `str`, got `int` - at `$.message`" with the field in front, as clients show it."""
+    """The complaint "Expected `str`, got `int` - at `$.message`" with the field in front, as
+    clients show it.
+    """
     what, at, path = complaint.partition(" - at `$")
     if not at:
         return what

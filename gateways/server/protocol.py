@@ -11,7 +11,11 @@ from typing import Any, cast
 
 from uvicorn import Config
 from uvicorn._types import ASGIReceiveEvent
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import State
@@ -63,7 +67,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._fail(code, reason.encode()[:REASON_BYTES].decode(errors="ignore"))
 
     async def run_asgi(self) -> None:
-        cast(dict[str, Any], self.scope["extensions"])[SOCKET_EXTENSION] = self
+        cast("dict[str, Any]", self.scope["extensions"])[SOCKET_EXTENSION] = self
         await super().run_asgi()
         self._parse()  # the peer's close frame may wait behind messages that the app left
         if not self.disconnected:
@@ -216,7 +220,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.head_timer = None
 
     def data_received(self, data: bytes) -> None:
-        if self.head_timer is None and (self.cycle is None or self.cycle.response_complete):
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if self.head_timer is None and (cycle is None or cycle.response_complete):
             self._expect_head()
         self.head_bytes += len(data)
         super().data_received(data)
@@ -236,5 +241,5 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def config(app: Any, **options: Any) -> Config:
-    """uvicorn's Config with these two protocols; `options` are uvicorn's own."""
+    """A Config of uvicorn's with these two protocols; `options` are uvicorn's own."""
     return Config(app, http=HttpProtocol, ws=WebSocketProtocol, **options)

@@ -1,8 +1,8 @@
 """One pipeline a turn of the event loop, instead of one round trip a call.
 
-redis-py costs about 42 µs of CPU for a round trip and 13 µs for the same command inside a pipeline. So calls
-that are made in the same turn leave together; while MAX_IN_FLIGHT pipelines are under way the next ones gather,
-which makes the batches larger the busier the process is.
+redis-py costs about 42 µs of CPU for a round trip and 13 µs for the same command inside a pipeline.
+So calls that are made in the same turn leave together; while MAX_IN_FLIGHT pipelines are under way
+the next ones gather, which makes the batches larger the busier the process is.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from gateways.store.scripts import Script
 #: Two keep the connection busy while replies are read; more only make the batches smaller.
 MAX_IN_FLIGHT: Final = 2
 MAX_BATCH: Final = 512
-#: Beyond this many waiting calls Redis is not keeping up, and a quick refusal is kinder than a late one.
+#: Beyond this many waiting calls Redis is not keeping up, and a quick refusal is kinder than a late
+#: one.
 MAX_WAITING: Final = 20_000
 
 Argument = str | bytes | int | float
@@ -54,9 +55,10 @@ class _Pending:
 class Batcher:
     """Carries out Redis commands in batches, in the order they were made.
 
-    Every call is answered within `timeout_seconds` of being sent: with its result, with StoreUnavailable, which
-    says nothing about whether it was carried out, or with the ResponseError that Redis gave for this one call.
-    Nothing is repeated, except scripts that Redis said it did not know, and so did not run.
+    Every call is answered within `timeout_seconds` of being sent: with its result, with
+    StoreUnavailable, which says nothing about whether it was carried out, or with the ResponseError
+    that Redis gave for this one call. Nothing is repeated, except scripts that Redis said it did
+    not know, and so did not run.
     """
 
     def __init__(self, redis: "Redis", *, timeout_seconds: float) -> None:
@@ -122,25 +124,26 @@ class Batcher:
                     if isinstance(result, NoScriptError)
                 ]
                 if unknown:
-                    results = await self._load_and_repeat(batch, results, unknown)
+                    results = await self._load_and_repeat(results, unknown)
         except (RedisError, OSError, TimeoutError) as error:
-            sentence = f"Redis does not answer: {error or type(error).__name__}"
+            sentence = f"Redis does not answer: {str(error) or type(error).__name__}"
             for pending in batch:
                 _resolve(pending.future, StoreUnavailable(sentence))
-            # They have waited as long as this batch took; another time-out each would break the bound.
+            # They have waited as long as this batch took; another time-out each would break the
+            # bound.
             self._fail_waiting(sentence)
             return
-        except Exception as error:  # a defect; nobody may wait for ever because of it
+        except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it
             for pending in batch:
                 _resolve(pending.future, error)
             return
         for pending, result in zip(batch, results, strict=True):
             _resolve(pending.future, result)
 
-    async def _load_and_repeat(
-        self, batch: list[_Pending], results: list[Any], unknown: list[_Pending]
-    ) -> list[Any]:
-        """A restarted Redis has forgotten its scripts: load them, and run those calls that it refused."""
+    async def _load_and_repeat(self, results: list[Any], unknown: list[_Pending]) -> list[Any]:
+        """A restarted Redis has forgotten its scripts: load them, and run those calls that it
+        refused.
+        """
         texts = {p.script.sha: p.script.text for p in unknown if p.script is not None}
         await self._execute([("SCRIPT", "LOAD", text) for text in texts.values()])
         again = iter(await self._execute([pending.command for pending in unknown]))
@@ -164,7 +167,16 @@ def _evalsha(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> C
 
 
 #: Redis' refusals that are about its own state, not about the call: it may be tried again later.
-_PASSING = ("OOM", "LOADING", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "NOREPLICAS", "CLUSTERDOWN")
+_PASSING = (
+    "OOM",
+    "LOADING",
+    "READONLY",
+    "MISCONF",
+    "MASTERDOWN",
+    "BUSY",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+)
 
 
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:

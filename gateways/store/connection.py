@@ -6,9 +6,11 @@ from redis.backoff import NoBackoff
 
 
 def connect(url: str, *, timeout_seconds: float, max_connections: int = 16) -> "Redis":
-    """A client that answers or fails within `timeout_seconds`, and never repeats a command by itself.
+    """A client that answers or fails within `timeout_seconds`, and never repeats a command by
+    itself.
 
-    redis-py repeats a command after a read time-out by default, which stores one message twice (redis-py#3554).
+    redis-py repeats a command after a read time-out by default, which stores one message twice
+    (redis-py#3554).
     """
     # A UNIX socket knows no keepalive, and redis-py refuses the option there.
     tcp = {} if url.startswith("unix:") else {"socket_keepalive": True}

@@ -1,7 +1,7 @@
 """Who is online, for pages over everybody: `online:<shard>`, sorted sets whose members all score 0.
 
-With equal scores a sorted set is ordered by its members (Redis, ZRANGEBYLEX), so the last member of a page is a
-cursor that stays right while others come and go.
+With equal scores a sorted set is ordered by its members (Redis, ZRANGEBYLEX), so the last member of
+a page is a cursor that stays right while others come and go.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,9 @@ from gateways.store.keys import DIRECTORY_SHARDS, Keys
 
 
 class DirectoryStore:
-    """An index over what the users' own states say. It is repaired from them, never the other way round."""
+    """An index over what the users' own states say. It is repaired from them, never the other way
+    round.
+    """
 
     def __init__(self, redis: Caller, keys: Keys) -> None:
         self._redis = redis
@@ -43,7 +45,9 @@ class DirectoryStore:
         )
 
     async def page(self, shard: int, after: str, limit: int) -> Sequence[str]:
-        """Up to `limit` users of a shard, in order, that come after the user `after` ('' for the first page)."""
+        """Up to `limit` users of a shard, in order, that come after the user `after` ('' for the
+        first page).
+        """
         members = await self._redis.call(
             "ZRANGEBYLEX",
             self._keys.online(shard),

@@ -1,2 +1,2 @@
 class StoreUnavailable(Exception):
-    """Redis did not answer in time, or refused. What was asked for may or may not have been done."""
+    """Redis did not answer in time, or refused. What was asked may or may not have been done."""

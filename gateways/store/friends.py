@@ -1,4 +1,6 @@
-"""Friend lists: `u:{id}:friends`, and their other side `u:{id}:friend_of`: whose lists the user is on."""
+"""Friend lists: `u:{id}:friends`, and their other side `u:{id}:friend_of`: whose lists the user is
+on.
+"""
 
 from collections.abc import Sequence
 
@@ -10,7 +12,9 @@ _STEP = 1000
 
 
 class FriendStore:
-    """Both sides are sets in different slots, written one after the other: repeating a write mends a half one."""
+    """Both sides are sets in different slots, written one after the other: repeating a write mends
+    a half one.
+    """
 
     def __init__(self, redis: Caller, keys: Keys) -> None:
         self._redis = redis

@@ -16,7 +16,9 @@ REPEAT_WINDOW_MS: Final = 600_000
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One recipient's outcome. `seq` 0: nothing stored. `nodes` is empty for a repeat: all is said already."""
+    """One recipient's outcome. `seq` 0: nothing stored. `nodes` is empty for a repeat: all is said
+    already.
+    """
 
     user_id: str
     seq: int
@@ -31,9 +33,7 @@ class Entry:
 
 
 class InboxStore:
-    def __init__(
-        self, redis: Caller, keys: Keys, *, ttl_seconds: float, max_messages: int
-    ) -> None:
+    def __init__(self, redis: Caller, keys: Keys, *, ttl_seconds: float, max_messages: int) -> None:
         self._redis = redis
         self._keys = keys
         self._ttl_ms = int(ttl_seconds * 1000)
@@ -53,7 +53,7 @@ class InboxStore:
         repeat_key: str | None,
         new_epoch: str,
     ) -> list[Stored]:
-        """Append to every recipient's inbox. `repeat_key` where the sender chose the message's id."""
+        """Append to every recipient's inbox. `repeat_key`: the sender chose the message's id."""
         args = (
             body,
             accepted_ms,

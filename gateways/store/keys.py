@@ -1,7 +1,7 @@
 """The names of everything in Redis. docs/architecture.md has the table of types and owners.
 
-All keys of one user share the hash tag `{<user id>}`, so that a cluster keeps them in one slot and a script may
-touch them together (Redis Cluster specification, "Hash tags").
+All keys of one user share the hash tag `{<user id>}`, so that a cluster keeps them in one slot and
+a script may touch them together (Redis Cluster specification, "Hash tags").
 """
 
 from urllib.parse import quote, unquote
@@ -11,7 +11,7 @@ DIRECTORY_SHARDS = 16
 
 
 def escape(user_id: str) -> str:
-    """Ids may hold `{`, `}`, `:`, `*`, spaces and any script; keys get ASCII without any of these."""
+    """Ids may hold `{`, `}`, `:`, `*`, spaces and any script; keys get ASCII without these."""
     return quote(user_id, safe="")
 
 
@@ -49,7 +49,9 @@ class Keys:
         return self._user(sender_id, f"sent:{escape(message_id)}")
 
     def delivery(self, user_id: str, repeat_key: str) -> tuple[str, str, str, str]:
-        """What deliver.lua touches of one recipient, in its order. `repeat_key` comes from `repeat_key()`."""
+        """What deliver.lua touches of one recipient, in its order. `repeat_key` comes from
+        `repeat_key()`.
+        """
         tag = f"{self.prefix}u:{{{escape(user_id)}}}:"
         return f"{tag}inbox", f"{tag}state", f"{tag}sessions", f"{tag}got:{repeat_key}"
 

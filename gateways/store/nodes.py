@@ -13,7 +13,9 @@ _PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a node learns when it renews. `life` names what the store remembers since it last lost its data."""
+    """What a node learns when it renews. `life` names what the store remembers since it last lost
+    its data.
+    """
 
     held: bool
     claimed: bool
@@ -35,9 +37,7 @@ class NodeStore:
             self._lease_ms,
             new_life,
         )
-        return Lease(
-            held == 1, claimed == 1, life.decode(), [node.decode() for node in expired]
-        )
+        return Lease(held == 1, claimed == 1, life.decode(), [node.decode() for node in expired])
 
     async def claim(self, dead_node_id: str, node_id: str) -> bool:
         claimed: int = await self._redis.run(
@@ -76,7 +76,7 @@ class NodeStore:
         return [node.decode() for node in nodes]
 
     async def hold(self, node_id: str, user_id: str) -> None:
-        """Before a user's first session here is opened, so that no session is ever without an heir."""
+        """Before a user's session is opened here, so that no session is ever without an heir."""
         await self._redis.call("SADD", self._keys.node_users(node_id), user_id)
 
     async def let_go(self, node_id: str, user_id: str) -> None:

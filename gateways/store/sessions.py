@@ -155,7 +155,9 @@ class SessionStore:
         return _offline(user_id, generation, email, last_seen_ms) if went_offline else None
 
     async def reap(self, user_ids: Sequence[str], node_id: str) -> tuple[int, list[Transition]]:
-        """Take away what a dead node held of these users. Returns how many sessions, and who went offline."""
+        """Take away what a dead node held of these users. Returns how many sessions, and who went
+        offline.
+        """
         keys = self._keys
         answers = await self._redis.run_all(
             scripts.REAP_USER,
@@ -224,7 +226,9 @@ def _offline(user_id: str, generation: int, email: bytes, last_seen_ms: int) -> 
 
 
 def _pairs(answer: Any) -> list[tuple[bytes, bytes]]:
-    """HGETALL's answer: a map over RESP3 and where redis-py knows the command, a flat list over RESP2."""
+    """HGETALL's answer: a map over RESP3 and where redis-py knows the command, a flat list over
+    RESP2.
+    """
     if isinstance(answer, dict):
         return list(answer.items())
     return list(zip(answer[::2], answer[1::2], strict=True))

@@ -45,7 +45,9 @@ class Client:
         assert frame["event"] == event
         return frame["data"]
 
-    async def authenticate(self, user_id: str, *, claims: dict[str, Any] | None = None, **data: Any) -> Any:
+    async def authenticate(
+        self, user_id: str, *, claims: dict[str, Any] | None = None, **data: Any
+    ) -> Any:
         return await self.request(
             "authenticate", {"token": token(user_id, **(claims or {})), **data}
         )
@@ -64,7 +66,7 @@ class Client:
 
     async def pushed(self, event: str, count: int = 1) -> list[Any]:
         """The data of all pushes of an event, once there are `count` of them."""
-        await self.until(lambda: len(self.seen(event)) >= count, f"{count} × {event}")
+        await self.until(lambda: len(self.seen(event)) >= count, f"{count} of {event}")
         return self.seen(event)
 
     async def closed(self) -> int:

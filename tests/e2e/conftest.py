@@ -51,7 +51,9 @@ class GatewayProcess:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=6) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/readyz", timeout=6
+            ) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -75,7 +77,9 @@ def prefix() -> str:
 
 @pytest.fixture
 def start_gateway(valkey: Valkey, tmp_path: Path, prefix: str) -> Iterator[StartGateway]:
-    """`start_gateway(OFFLINE_GRACE="1")`: a gateway process with these variables; stopped after the test."""
+    """`start_gateway(OFFLINE_GRACE="1")`: a gateway process with these variables; stopped after the
+    test.
+    """
     started: list[GatewayProcess] = []
 
     def start(**variables: str) -> GatewayProcess:

@@ -116,7 +116,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @contextmanager
 def serve(**options: Any) -> Iterator[Gateway]:
     gateway = Gateway()
-    options = {"ws_ping_interval": None, "timeout_keep_alive": 1, "timeout_graceful_shutdown": 5} | options
+    defaults = {"ws_ping_interval": None, "timeout_keep_alive": 1, "timeout_graceful_shutdown": 5}
     gateway.server = Server(
         config(
             gateway,
@@ -125,7 +125,7 @@ def serve(**options: Any) -> Iterator[Gateway]:
             log_config=None,
             ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
-            **options,
+            **defaults | options,
         )
     )
     with socket.socket() as listener:
@@ -400,7 +400,8 @@ async def test_a_close_of_the_app_that_is_not_read_is_bounded(
     async with raw(gateway) as client:
         connection = await gateway.connection()
         transport = connection.socket.transport
-        while not await gateway.call(transport.get_write_buffer_size):  # uvloop writes when the turn ends
+        # Asked in a turn of its own: uvloop writes when the turn of write_text ends.
+        while not await gateway.call(transport.get_write_buffer_size):
             await gateway.call(lambda: connection.socket.write_text([b"x" * 32_000]))
         client.writer.write(masked(TEXT, b"close"))
         assert (await gateway.ended()).disconnect["code"] == 4000
