@@ -90,7 +90,7 @@ class Hub:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
 
     def on_status(self, nudge: StatusNudge) -> None:
-        if nudge.generation < self._generations.get(nudge.user_id, 0):
+        if nudge.generation <= self._generations.get(nudge.user_id, 0):
             return
         self._generations[nudge.user_id] = nudge.generation
         self._generations.move_to_end(nudge.user_id)

@@ -21,12 +21,16 @@ ECHO_SECONDS: Final = 1.0
 #: Echoes that may be outstanding before the node counts as deaf: the channel layer itself waits a
 #: second before it reconnects.
 ECHO_TOLERANCE: Final = 3
+#: How long a node stays deaf before it gives its subscription up and takes a new one.
+DEAF_SECONDS: Final = 5.0
 
 
 class ChannelLayer(Protocol):
     async def send(self, channel: str, message: dict[str, Any]) -> None: ...
 
     async def receive(self, channel: str) -> dict[str, Any]: ...
+
+    async def flush(self) -> None: ...
 
 
 class Receiver(Protocol):
@@ -61,7 +65,8 @@ class Mailbox:
         self._on_hearing_again = on_hearing_again
         self._waiting: dict[str, list[Nudge]] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._caller: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
         self._called = 0
         self._heard = 0
         self._hearing = asyncio.Event()
@@ -73,16 +78,17 @@ class Mailbox:
     async def start(self) -> None:
         """Returns once the node hears itself. Raises TimeoutError where it does not in time."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._receive()), loop.create_task(self._call_myself())]
+        self._listener = loop.create_task(self._receive())
+        self._caller = loop.create_task(self._call_myself())
         async with asyncio.timeout(self._timeout_seconds):
             await self._hearing.wait()
 
     async def stop(self) -> None:
-        for task in [*self._tasks, *self._senders.values()]:
+        mine = [task for task in (self._caller, self._listener) if task is not None]
+        tasks = [*mine, *self._senders.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._senders.values(), return_exceptions=True)
-        self._tasks.clear()
-        self._senders.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def flushed(self) -> None:
         """Wait until what was given to `send` is on its way, or given up."""
@@ -143,13 +149,34 @@ class Mailbox:
                     log.exception("nudge failed", kind=type(nudge).__name__)
 
     async def _call_myself(self) -> None:
+        loop = asyncio.get_running_loop()
+        deaf_since = loop.time()
         while True:
             self._called += 1
             await self._publish(self._node_id, [Echo(self._called)])
-            if self._called - self._heard >= ECHO_TOLERANCE and self._hearing.is_set():
+            if not self._hearing.is_set():
+                if loop.time() - deaf_since > DEAF_SECONDS:
+                    deaf_since = loop.time()
+                    await self._subscribe_anew()
+                await asyncio.sleep(ECHO_SECONDS / 10)
+                continue
+            if self._called - self._heard >= ECHO_TOLERANCE:
                 log.warning("node is deaf", unanswered=self._called - self._heard)
                 self._hearing.clear()
-            await asyncio.sleep(ECHO_SECONDS if self._hearing.is_set() else ECHO_SECONDS / 10)
+                deaf_since = loop.time()
+            await asyncio.sleep(ECHO_SECONDS)
+
+    async def _subscribe_anew(self) -> None:
+        """The layer may hold a subscription that Redis knows nothing of: start it from nothing."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._layer.flush()
+        except Exception as error:  # noqa: BLE001  # the layer raises what it likes
+            log.warning("channel layer not flushed", error=f"{type(error).__name__}: {error}")
+        self._listener = asyncio.get_running_loop().create_task(self._receive())
 
     def _take(self, nudge: Nudge) -> None:
         match nudge:

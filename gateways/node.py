@@ -72,6 +72,7 @@ class Node:
         self._stepped_down = False
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._burials: set[asyncio.Task[None]] = set()
         self._reconcile_wanted = asyncio.Event()
 
     @property
@@ -80,6 +81,7 @@ class Node:
         return not self._stepped_down and not self._draining
 
     async def start(self) -> None:
+        await self._nodes.ping()
         await self._mailbox.start()
         await self._renew()
         loop = asyncio.get_running_loop()
@@ -94,9 +96,9 @@ class Node:
         ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        for task in (*self._tasks, *self._burials):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._burials, return_exceptions=True)
         await self._presence.stop()
         if self._tasks:
             try:
@@ -176,7 +178,10 @@ class Node:
         self._stepped_down = lease.claimed
         for dead_node_id in lease.expired:
             if dead_node_id != self.node_id:
-                await self._bury(dead_node_id)
+                # On its own: a long burial must not keep this node from its lease.
+                task = asyncio.get_running_loop().create_task(self._bury(dead_node_id))
+                self._burials.add(task)
+                task.add_done_callback(self._burials.discard)
 
     def _step_down(self) -> None:
         """Others took this node for dead: they bury its sessions, and its clients resume."""
@@ -186,15 +191,20 @@ class Node:
             session.end(CloseCode.SLOW_CONSUMER, "The gateway was away too long; resume.")
 
     async def _bury(self, dead_node_id: str) -> None:
-        if not await self._nodes.claim(dead_node_id, self.node_id):
-            return
-        buried = 0
-        async for user_ids in self._nodes.users(dead_node_id):
-            removed, transitions = await self._sessions.reap(user_ids, dead_node_id)
-            buried += removed
-            self._presence.announce_all(transitions)
-        await self._nodes.forget(dead_node_id)
-        log.info("buried a node", node=dead_node_id, sessions=buried)
+        try:
+            if not await self._nodes.claim(dead_node_id, self.node_id):
+                return
+            buried = 0
+            async for user_ids in self._nodes.users(dead_node_id):
+                removed, transitions = await self._sessions.reap(user_ids, dead_node_id)
+                buried += removed
+                self._presence.announce_all(transitions)
+            await self._nodes.forget(dead_node_id)
+        except StoreUnavailable as error:
+            # The claim runs out like a lease, and whoever then sees the dead goes on.
+            log.warning("burial broken off", node=dead_node_id, error=str(error))
+        else:
+            log.info("buried a node", node=dead_node_id, sessions=buried)
 
     async def _keep_reconciled(self) -> None:
         interval = self._config.reconcile_interval_seconds * random.uniform(0.8, 1.2)

@@ -43,6 +43,7 @@ class Outbound(ABC):
         self._frames: list[bytes] = []
         self._latest: dict[str, bytes] = {}
         self._scheduled = False
+        self._polling = False
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -99,13 +100,22 @@ class Outbound(ABC):
         frames, self._frames = self._frames, []
         if self._latest:
             if self._lags():
-                self._scheduled = True
-                self._loop.call_later(LAG_POLL_SECONDS, self._flush)
+                self._poll()
             else:
                 frames.extend(self._latest.values())
                 self._latest.clear()
         if frames and self._write(frames) > self._max_bytes:
             self._overflow()
+
+    def _poll(self) -> None:
+        """Look again later: messages go on meanwhile."""
+        if not self._polling:
+            self._polling = True
+            self._loop.call_later(LAG_POLL_SECONDS, self._polled)
+
+    def _polled(self) -> None:
+        self._polling = False
+        self._flush()
 
     def _overflow(self) -> None:
         self._frames.clear()

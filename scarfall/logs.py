@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Tokens come in query strings, subprotocols and headers, and libraries log those.
 _SECRET = re.compile(
-    r"(?i)(?P<name>\b(?:token|auth|authorization|password|secret|servicekey)=)[^&\s\"']+"
+    r"(?i)(?P<name>\b(?:token|auth|authorization|password|secret|servicekey)=)[^&\s\"'\\]+"
     r"|(?P<jwt>\beyJ[\w-]+\.[\w-]+\.)[\w-]+"
 )
 

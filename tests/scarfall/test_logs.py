@@ -55,6 +55,7 @@ def test_json_in_the_file_and_lines_on_stderr(tmp_path: Path) -> None:
     [
         ("/ws?token=abc.def&x=1", "/ws?token=***&x=1"),
         ("bearer.eyJhbGci.eyJzdWIi.c2ln", "bearer.eyJhbGci.eyJzdWIi.***"),
+        ('{"x": "say \\"token=abc\\""}', '{"x": "say \\"token=***\\""}'),  # it stays JSON
         ("nothing to hide", "nothing to hide"),
     ],
 )

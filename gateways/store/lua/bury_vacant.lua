@@ -9,5 +9,7 @@ local generation = tonumber(state[3] or 0)
 if state[1] ~= ARGV[1] or state[2] ~= '1' or redis.call('HLEN', KEYS[1]) > 0 then
   return {0, generation, state[4] or '', tonumber(state[5] or 0)}
 end
-redis.call('HSET', KEYS[2], 'online', 0, 'generation', generation + 1)
-return {1, generation + 1, state[4] or '', tonumber(state[5] or 0)}
+local time = redis.call('TIME')
+generation = math.max(generation + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('HSET', KEYS[2], 'online', 0, 'generation', generation)
+return {1, generation, state[4] or '', tonumber(state[5] or 0)}

@@ -21,8 +21,9 @@ if redis.call('HLEN', KEYS[1]) > 0 or state[3] ~= '1' then
   return {1, 0, generation, 0, email, now}
 end
 if ARGV[2] == '1' then
-  redis.call('HSET', KEYS[2], 'online', 0, 'generation', generation + 1)
-  return {1, 1, generation + 1, 0, email, now}
+  generation = math.max(generation + 1, now)
+  redis.call('HSET', KEYS[2], 'online', 0, 'generation', generation)
+  return {1, 1, generation, 0, email, now}
 end
 local vacancy = redis.call('HINCRBY', KEYS[2], 'vacancy', 1)
 redis.call('HSET', KEYS[2], 'vacated_by', string.match(ARGV[1], '^[^.]+'))

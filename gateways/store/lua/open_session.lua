@@ -49,7 +49,8 @@ end
 position = math.max(position, (first or seq + 1) - 1)
 
 if not online then
-  generation = generation + 1
+  -- The time, so that a generation stays the newest even where the store forgot the last one.
+  generation = math.max(generation + 1, now)
   redis.call('HSET', KEYS[2], 'online', 1, 'generation', generation)
 end
 redis.call('HSET', KEYS[2], 'last_seen', now)

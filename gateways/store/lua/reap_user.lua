@@ -16,5 +16,7 @@ local orphaned = removed > 0 or state[5] == ARGV[1]
 if state[1] ~= '1' or not orphaned or redis.call('HLEN', KEYS[1]) > 0 then
   return {removed, 0, generation, email, last_seen}
 end
-redis.call('HSET', KEYS[2], 'online', 0, 'generation', generation + 1)
-return {removed, 1, generation + 1, email, last_seen}
+local time = redis.call('TIME')
+generation = math.max(generation + 1, time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('HSET', KEYS[2], 'online', 0, 'generation', generation)
+return {removed, 1, generation, email, last_seen}
