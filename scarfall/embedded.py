@@ -32,7 +32,7 @@ ANSWER_SECONDS = 1.0
 START_SECONDS = 10.0
 LOAD_SECONDS = 300.0
 """Reading the append-only file: about a gigabyte every ten seconds."""
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.5
 """For each of SHUTDOWN, TERM and KILL."""
 
 CONFIG = """\
@@ -138,15 +138,18 @@ class EmbeddedValkey:
         """SHUTDOWN, which syncs the file; then TERM, then KILL."""
         if not self._lives():
             return
-        with suppress(RedisError, OSError):
-            async with self._client(STOP_SECONDS) as client:
-                await client.shutdown(nosave=True)
+        with suppress(RedisError):  # it is loading, stuck, or not listening yet
+            if await self._answering_pid() == self.pid:
+                async with self._client(STOP_SECONDS) as client:
+                    await client.shutdown(nosave=True)
+                if await self._ended():
+                    return
         for last_resort in (signal.SIGTERM, signal.SIGKILL):
+            if self._lives():
+                os.kill(self.pid, last_resort)
             if await self._ended():
                 return
-            log.error("The embedded Valkey (process %d) gets %s", self.pid, last_resort.name)
-            os.kill(self.pid, last_resort)
-        await self._ended()
+            log.error("The embedded Valkey (process %d) survived %s", self.pid, last_resort.name)
 
     async def _spawn(self) -> None:
         config = CONFIG.format(socket=self.socket, directory=self.directory, log_file=self.log_file)

@@ -81,12 +81,10 @@ def _jwt_secret() -> str | None:
     secret: str | None = _given["JWT_SECRET"] or keyfiles.read(DATA_DIR, keyfiles.JWT_SECRET)
     if DEBUG:
         return secret or _DEVELOPMENT_SECRET
-    expected = "32 bytes or more (script/server makes one where there is none)"
     if secret is None:
-        raise BadVariable("JWT_SECRET", "not set", expected)
-    # PyJWT takes a key of any length; RFC 7518, section 3.2 does not.
-    if len(secret.encode()) < 32:
-        raise BadVariable("JWT_SECRET", f"got {len(secret.encode())} bytes, not shown", expected)
+        raise BadVariable(
+            "JWT_SECRET", "not set", "32 bytes or more (script/server makes one where there is none)"
+        )
     return secret
 
 
@@ -104,6 +102,9 @@ def _secret_key() -> str:
 
 
 JWT_SECRET: str | None = _jwt_secret()
+# RFC 7518, section 3.2. A deployment that comes with a shorter one runs all the same: its tokens are
+# signed already. `serve` warns of it.
+JWT_SECRET_IS_SHORT: bool = JWT_SECRET is not None and len(JWT_SECRET.encode()) < 32
 SECRET_KEY: str = _secret_key()
 
 SIMPLE_JWT: dict[str, Any] = {

@@ -39,3 +39,21 @@ class Friends:
         await self._friends.remove(user_id, sorted(present - wanted))
         await self._friends.add(user_id, sorted(wanted))
         return len(wanted)
+
+    async def add(self, user_id: str, friend_ids: Sequence[str], *, mutual: bool = True) -> int:
+        """Put users on a user's list, and, where it is mutual, the user on theirs. Returns how long
+        the user's own list is now. Idempotent, as `set`.
+        """
+        others = sorted({friend_id for friend_id in friend_ids if friend_id != user_id})
+        await self._friends.add(user_id, others)
+        if mutual:
+            await self._friends.enlist(user_id, others)
+        return await self._friends.count(user_id)
+
+    async def remove(self, user_id: str, friend_ids: Sequence[str], *, mutual: bool = True) -> int:
+        """The opposite of `add`. A friendship that is not there is none to remove."""
+        others = sorted(set(friend_ids))
+        await self._friends.remove(user_id, others)
+        if mutual:
+            await self._friends.delist(user_id, others)
+        return await self._friends.count(user_id)

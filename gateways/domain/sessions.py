@@ -52,8 +52,7 @@ class Sessions:
 
     async def of(self, session: Session) -> list[SessionInfo]:
         """All sessions of this session's user, oldest first."""
-        stored = await self._sessions.of_user(session.user_id)
-        stored.sort(key=lambda other: other.record.connected_at_ms)
+        stored = await self.of_user(session.user_id)
         return [
             SessionInfo(
                 session_id=other.session_id,
@@ -69,6 +68,11 @@ class Sessions:
             )
             for other in stored
         ]
+
+    async def of_user(self, user_id: str) -> list[StoredSession]:
+        """The same of any user, as the store has them."""
+        stored = await self._sessions.of_user(user_id)
+        return sorted(stored, key=lambda session: session.record.connected_at_ms)
 
     async def close_other(self, session: Session, session_id: str) -> None:
         """End another session of the same user. Raises InvalidPayload where there is none of this

@@ -33,7 +33,7 @@ class Application(Protocol):
     @property
     def gateway(self) -> Gateway: ...
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+    async def __call__(self, scope: Any, receive: Any, send: Any, /) -> None: ...
 
 
 class Server(uvicorn.Server):
@@ -86,9 +86,8 @@ class Server(uvicorn.Server):
         self._stop()
 
 
-def run(application: Application, listening_socket: socket.socket, parent_pipe_fd: int) -> None:
-    """Serves until the parent says stop or is gone. Exits with code 3 where the start-up fails."""
-    config = uvicorn.Config(
+def configuration(application: Application) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
         loop="uvloop",
         http=HttpProtocol,
@@ -106,6 +105,11 @@ def run(application: Application, listening_socket: socket.socket, parent_pipe_f
         ws_ping_timeout=settings.WS_PING_TIMEOUT / 1000,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
+
+
+def run(application: Application, listening_socket: socket.socket, parent_pipe_fd: int) -> None:
+    """Serves until the parent says stop or is gone. Exits with code 3 where the start-up fails."""
     with socket.socket(fileno=parent_pipe_fd) as lifeline, listening_socket:
         lifeline.setblocking(False)
-        Server(config, application.gateway, lifeline).run(sockets=[listening_socket])
+        server = Server(configuration(application), application.gateway, lifeline)
+        server.run(sockets=[listening_socket])

@@ -41,6 +41,15 @@ class FriendStore:
         await self._members("SREM", self._keys.friends(user_id), friend_ids)
         await self._each("SREM", [self._keys.friend_of(friend) for friend in friend_ids], user_id)
 
+    async def enlist(self, user_id: str, owner_ids: Sequence[str]) -> None:
+        """Put the user on the lists of others."""
+        await self._members("SADD", self._keys.friend_of(user_id), owner_ids)
+        await self._each("SADD", [self._keys.friends(owner) for owner in owner_ids], user_id)
+
+    async def delist(self, user_id: str, owner_ids: Sequence[str]) -> None:
+        await self._each("SREM", [self._keys.friends(owner) for owner in owner_ids], user_id)
+        await self._members("SREM", self._keys.friend_of(user_id), owner_ids)
+
     async def _each(self, command: str, keys: Sequence[str], member: str) -> None:
         for start in range(0, len(keys), _STEP):
             await self._redis.call_all(

@@ -58,6 +58,8 @@ class Command(BaseCommand):
             "Next              .venv/bin/python manage.py chat alice",
         ]
         self.stdout.write("\n".join(lines))
+        if settings.JWT_SECRET_IS_SHORT:
+            self.stdout.write("Warning: JWT_SECRET has less than 32 bytes and can be guessed.")
         self.stdout.flush()
 
 

@@ -1,0 +1,38 @@
+"""What the service before this one kept, for the import: `friends:<user id>`, a JSON list as text."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from gateways.store.batcher import Caller
+
+#: A list may hold thousands of friends, so a page is about a megabyte where it is large.
+_PAGE: Final = 100
+
+
+class LegacyFriends:
+    """Its keys have no prefix of the gateway's, and lie in the same database."""
+
+    def __init__(self, redis: Caller, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = prefix.encode()
+
+    async def pages(self) -> AsyncIterator[list[tuple[bytes, bytes | None]]]:
+        """User ids with their lists, None where there is no text. As SCAN has it, one may come
+        twice, and one that is deleted or added meanwhile may not come.
+        """
+        # The pattern's own characters (Redis, KEYS) are those of the prefix that stand for more.
+        pattern = re.sub(rb"([*?\[\]\\^-])", rb"\\\1", self._prefix) + b"*"
+        cursor = 0
+        while True:
+            position, keys = await self._redis.call(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE
+            )
+            if keys:
+                # It has None for what is no text, where GET would fail.
+                values = await self._redis.call("MGET", *keys)
+                user_ids = [key.removeprefix(self._prefix) for key in keys]
+                yield list(zip(user_ids, values, strict=True))
+            cursor = int(position)
+            if cursor == 0:
+                return
