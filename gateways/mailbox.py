@@ -8,6 +8,7 @@ import structlog
 
 from gateways import nudges
 from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+from gateways.store.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -76,12 +77,16 @@ class Mailbox:
         return not self._hearing.is_set()
 
     async def start(self) -> None:
-        """Returns once the node hears itself. Raises TimeoutError where it does not in time."""
-        loop = asyncio.get_running_loop()
-        self._listener = loop.create_task(self._receive())
-        self._caller = loop.create_task(self._call_myself())
-        async with asyncio.timeout(self._timeout_seconds):
-            await self._hearing.wait()
+        """Returns once the node hears itself. Raises StoreUnavailable where it does not in time."""
+        if self._caller is None:
+            loop = asyncio.get_running_loop()
+            self._listener = loop.create_task(self._receive())
+            self._caller = loop.create_task(self._call_myself())
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._hearing.wait()
+        except TimeoutError:
+            raise StoreUnavailable("The channel layer does not answer.") from None
 
     async def stop(self) -> None:
         mine = [task for task in (self._caller, self._listener) if task is not None]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -10,6 +11,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
 _django = get_asgi_application()
 
+import structlog
 from channels.layers import get_channel_layer
 from django.conf import settings
 
@@ -17,6 +19,9 @@ from gateways.config import Config
 from gateways.consumers.user import UserConsumer
 from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
+from gateways.store.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -60,7 +65,9 @@ class GatewayApplication:
     def __init__(self, name: str, sockets: dict[str, Callable[..., Application]]) -> None:
         self.name = name
         self._gateway: Gateway | None = None
-        self._starting: asyncio.Lock | None = None
+        self._starting: asyncio.Task[None] | None = None
+        #: Why the gateway can't serve yet.
+        self._reason: str | None = "starting"
         self._sockets = {path: consumer(self.running) for path, consumer in sockets.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,18 +80,16 @@ class GatewayApplication:
             await _django(scope, receive, send)
 
     async def running(self) -> Gateway:
-        """The gateway of this process. A server without lifespan events, as daphne, starts it at
-        the first socket.
+        """The gateway of this process, started. Raises StoreUnavailable while it can't be.
+
+        A server without lifespan events, as daphne, starts it with the first socket.
         """
-        if self._gateway is not None:
-            return self._gateway
-        if self._starting is None:
-            self._starting = asyncio.Lock()
-        async with self._starting:
-            if self._gateway is None:
-                gateway = build_gateway()
-                await gateway.start()
-                self._gateway = gateway
+        if self._gateway is None:
+            self._gateway = build_gateway()
+            self._starting = asyncio.create_task(self._start(self._gateway))
+            await asyncio.wait([self._starting], timeout=settings.REDIS_TIMEOUT)
+        if self._reason is not None:
+            raise StoreUnavailable(self._reason)
         return self._gateway
 
     @property
@@ -93,24 +98,38 @@ class GatewayApplication:
         return self
 
     async def ready_reason(self) -> str | None:
-        return await (await self.running()).ready_reason()
+        try:
+            return await (await self.running()).ready_reason()
+        except StoreUnavailable as error:
+            return str(error)
 
     async def drain(self) -> None:
         if self._gateway is not None:
             await self._gateway.drain()
 
     async def stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
         if self._gateway is not None:
             await self._gateway.stop()
             self._gateway = None
 
+    async def _start(self, gateway: Gateway) -> None:
+        """Until it works: a store may be away at the start as well as later."""
+        while self._reason is not None:
+            try:
+                await gateway.start()
+                self._reason = None
+            except StoreUnavailable as error:
+                if str(error) != self._reason:
+                    self._reason = str(error)
+                    log.warning("waiting for the store", reason=self._reason)
+                await asyncio.sleep(1)
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        try:
+        with suppress(StoreUnavailable):
             await self.running()
-        except Exception as error:  # noqa: BLE001  # the server says it, and exits
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()

@@ -83,7 +83,9 @@ def _jwt_secret() -> str | None:
         return secret or _DEVELOPMENT_SECRET
     if secret is None:
         raise BadVariable(
-            "JWT_SECRET", "not set", "32 bytes or more (script/server makes one where there is none)"
+            "JWT_SECRET",
+            "not set",
+            "32 bytes or more (script/server makes one where there is none)",
         )
     return secret
 
@@ -102,7 +104,7 @@ def _secret_key() -> str:
 
 
 JWT_SECRET: str | None = _jwt_secret()
-# RFC 7518, section 3.2. A deployment that comes with a shorter one runs all the same: its tokens are
+            "JWT_SECRET", "not set", "32 bytes or more (script/server makes one where it has none)"
 # signed already. `serve` warns of it.
 JWT_SECRET_IS_SHORT: bool = JWT_SECRET is not None and len(JWT_SECRET.encode()) < 32
 SECRET_KEY: str = _secret_key()

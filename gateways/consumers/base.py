@@ -73,7 +73,14 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         handshake = Handshake.of(scope)
-        self.gateway = await self._start()
+        try:
+            self.gateway = await self._start()
+        except StoreUnavailable as error:
+            await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
+            await send(
+                {"type": "websocket.close", "code": CloseCode.UNAVAILABLE, "reason": str(error)}
+            )
+            return
         if not handshake.origin_allowed(self.gateway.config.cors_origins):
             await send({"type": "websocket.close", "code": CloseCode.REVOKED})
             return

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import uvicorn
 from django.conf import settings
 
-from gateways.server.protocol import HttpProtocol, WebSocketProtocol
+from gateways.server.http import HttpProtocol
+from gateways.server.websocket import WebSocketProtocol
 
 log = logging.getLogger(__name__)
 

@@ -1,21 +1,15 @@
-"""uvicorn's two protocols, made safe against peers that do not read, finish or stop.
+"""uvicorn's WebSocket protocol, made safe against peers that do not read, finish or stop.
 
 What is held for a peer is bounded in bytes and seconds, the app hears of a connection's end once
 and with the true code, and a consumer can write frames that it has built itself.
 """
 
-import asyncio
 import struct
 from collections.abc import Iterable
 from typing import Any, cast
 
-from uvicorn import Config
 from uvicorn._types import ASGIReceiveEvent
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import State
@@ -196,50 +190,3 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._tell_app(CloseCode.ABNORMAL_CLOSURE)
         super().connection_lost(exc)
-
-
-class HttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose next request head does not come whole, in time and in bounds."""
-
-    head_seconds = 10.0
-    max_head_bytes = 64 * 1024
-    head_timer: asyncio.TimerHandle | None = None
-    head_bytes = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._expect_head()
-
-    def _expect_head(self) -> None:
-        self.head_timer = self.loop.call_later(self.head_seconds, self.transport.abort)
-        self.head_bytes = 0
-
-    def _stop_head_timer(self) -> None:
-        if self.head_timer is not None:
-            self.head_timer.cancel()
-            self.head_timer = None
-
-    def data_received(self, data: bytes) -> None:
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if self.head_timer is None and (cycle is None or cycle.response_complete):
-            self._expect_head()
-        self.head_bytes += len(data)
-        super().data_received(data)
-        if self.head_timer is not None and self.head_bytes > self.max_head_bytes:
-            self.send_400_response("Request head too large.")
-
-    def on_headers_complete(self) -> None:
-        self._stop_head_timer()
-        head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if head_bytes > self.max_head_bytes:
-            raise ValueError("request head too large")  # uvicorn answers 400
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
-        super().connection_lost(exc)
-
-
-def config(app: Any, **options: Any) -> Config:
-    """A Config of uvicorn's with these two protocols; `options` are uvicorn's own."""
-    return Config(app, http=HttpProtocol, ws=WebSocketProtocol, **options)
