@@ -83,6 +83,8 @@ class Hub:
 
     def deliver(self, user_id: str, seq: int, body: bytes) -> None:
         for session in self._sessions.get(user_id, {}).values():
+            if session.outbound.closed:
+                continue
             ready = session.order.offer(seq, body)
             if ready:
                 self._hand_over(session, ready)
@@ -177,6 +179,8 @@ class Hub:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            if session.outbound.closed:
+                return  # what it can't be sent is not handed over, and waits for the next session
             if not page and order.behind:
                 raise Hole("the inbox has nothing where messages were announced")
             self._hand_over(session, order.read((entry.seq, entry.body) for entry in page))

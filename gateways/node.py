@@ -214,6 +214,9 @@ class Node:
         except TimeoutError:
             pass
         self._reconcile_wanted.clear()
+        # First of all, whether the others gave this node up: sessions that they buried may resume,
+        # and must not be taken for revoked ones.
+        await self._renew()
         user_ids = self._hub.user_ids
         for start in range(0, len(user_ids), RECONCILE_BATCH):
             await self._reconcile(user_ids[start : start + RECONCILE_BATCH])

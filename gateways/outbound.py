@@ -22,7 +22,7 @@ CLOSE_PATIENCE_SECONDS: Final = 5.0
 
 
 class DirectSocket(Protocol):
-    """The server's own connection, where it hands itself over: see gateways/server/protocol.py."""
+    """The server's own connection, where it hands itself over: see gateways/server/websocket.py."""
 
     writable: asyncio.Event
 
@@ -67,6 +67,7 @@ class Outbound(ABC):
         """Send what waits, then the close frame. The first close counts."""
         if not self.closed:
             self._flush()
+        if not self.closed:  # what waited may have been too much
             self._closing = self._loop.create_task(self._close(code, reason))
 
     async def closed_down(self) -> None:

@@ -104,8 +104,8 @@ def _secret_key() -> str:
 
 
 JWT_SECRET: str | None = _jwt_secret()
-            "JWT_SECRET", "not set", "32 bytes or more (script/server makes one where it has none)"
-# signed already. `serve` warns of it.
+# RFC 7518, section 3.2. A deployment that comes with a shorter one runs all the same: its tokens
+# are signed already. `serve` warns of it.
 JWT_SECRET_IS_SHORT: bool = JWT_SECRET is not None and len(JWT_SECRET.encode()) < 32
 SECRET_KEY: str = _secret_key()
 
@@ -167,6 +167,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "gateways",
+    "services_registry",
 ]
 
 MIDDLEWARE = [

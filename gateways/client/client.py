@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -70,6 +70,8 @@ class Client:
         self._epoch = ""
         self._seq = 0
         self._newest = 0
+        #: Set while no message of before the connect is missing.
+        self._complete = asyncio.Event()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._last_words = ""
         self._shutdown_seconds = 0.0
@@ -99,15 +101,20 @@ class Client:
             await self._runner
 
     @property
-    def caught_up(self) -> bool:
-        """Whether all that was there at the connect has come."""
-        return self._link is not None and self._seq >= self._newest
+    def connected(self) -> bool:
+        return self._link is not None
+
+    async def caught_up(self) -> None:
+        """Until all that was there at the connect has come, and whoever reads the events has it."""
+        await self._complete.wait()
+        await self._events.join()
 
     async def events(self) -> AsyncIterator[Event]:
         """What comes, each message once and in order. Ends after Ended."""
         while True:
             event = await self._events.get()
             yield event
+            self._events.task_done()
             if isinstance(event, Ended):
                 return
 
@@ -127,6 +134,7 @@ class Client:
                 try:
                     return await link.request("send_message", data, Receipt)
                 except Disconnected:
+                    self._forget(link)
                     if link.too_large:
                         raise Disconnected("The message is larger than a gateway reads.") from None
                 except RequestFailed as error:
@@ -134,9 +142,13 @@ class Client:
                         raise
                     await asyncio.sleep(error.retry_after_seconds)
 
-    async def request(self, event: str, data: Mapping[str, Any], reply: type[T]) -> T:
+    async def ask(self, event: str, reply: type[T]) -> T:
         """Waits for a connection and for the reply. Raises RequestFailed, Disconnected."""
-        return await (await self._linked()).request(event, data, reply)
+        link = await self._linked()
+        try:
+            return await link.request(event, {}, reply)
+        finally:
+            self._forget(link)
 
     async def _linked(self) -> Link:
         """Raises Disconnected once there will be no connection any more."""
@@ -145,6 +157,12 @@ class Client:
             if self._ended:
                 raise Disconnected("The connection has ended.")
         return self._link
+
+    def _forget(self, link: Link) -> None:
+        """Where it is closed; whoever sees that first spares the others."""
+        if link.is_closed and self._link is link:
+            self._link = None
+            self._decided.clear()
 
     # --- the life of a connection -----------------------------------------------------------------
 
@@ -173,7 +191,7 @@ class Client:
 
     async def _connect(self) -> Link:
         self._last_words = ""
-        link = await Link.open(self._url, lambda event, data: self._pushed(link, event, data))
+        link = await Link.open(self._url, self._pushed)
         try:
             await self._authenticate(link)
         except BaseException:
@@ -189,8 +207,7 @@ class Client:
         try:
             await link.closed()
         finally:
-            self._decided.clear()
-            self._link = None
+            self._forget(link)
             attendance.cancel()
         reason = self._last_words or link.close_reason or "the connection broke"
         return reason, _comes_back(link.close_code)
@@ -230,6 +247,7 @@ class Client:
                 if message.seq > self._seq:
                     self._seq = message.seq
                     self._events.put_nowait(message)
+                    self._check_complete()
             case "user_status_update":
                 self._events.put_nowait(msgspec.json.decode(data, type=StatusUpdate))
             case "error":
@@ -253,7 +271,13 @@ class Client:
         self._session_id, self._epoch = connected.session_id, connected.epoch
         self._newest = connected.seq
         self._seq = connected.seq - connected.missed
+        self._complete.clear()
         self._events.put_nowait(connected)
+        self._check_complete()
+
+    def _check_complete(self) -> None:
+        if self._seq >= self._newest:
+            self._complete.set()
 
 
 def _comes_back(close_code: int | None) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.protocol import State
 
 from gateways.client.events import CannotConnect, Disconnected, RequestFailed
 from gateways.protocol.errors import CloseCode
@@ -33,10 +34,13 @@ _decode_frame = msgspec.json.Decoder(_Frame).decode
 _encode = msgspec.json.Encoder().encode
 
 
+OnPush = Callable[["Link", str, Raw], None]
+
+
 class Link:
     """Made by `open`; whoever made it closes it."""
 
-    def __init__(self, socket: ClientConnection, on_push: Callable[[str, Raw], None]) -> None:
+    def __init__(self, socket: ClientConnection, on_push: OnPush) -> None:
         self._socket = socket
         self._on_push = on_push
         self._request_ids = itertools.count(1)
@@ -44,7 +48,7 @@ class Link:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, url: str, on_push: Callable[[str, Raw], None]) -> "Link":
+    async def open(cls, url: str, on_push: OnPush) -> "Link":
         """Raises CannotConnect."""
         try:
             socket = await connect(
@@ -52,9 +56,16 @@ class Link:
             )
         except InvalidStatus as error:
             raise CannotConnect(f"HTTP {error.response.status_code}, no WebSocket") from None
+        except ConnectionRefusedError:
+            raise CannotConnect("nobody listens there") from None
         except (OSError, TimeoutError, WebSocketException) as error:
-            raise CannotConnect(str(error) or "no answer") from None
+            why = getattr(error, "strerror", None) or str(error) or "no answer"
+            raise CannotConnect(why) from None
         return cls(socket, on_push)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._socket.state is State.CLOSED
 
     @property
     def close_code(self) -> int | None:
@@ -83,7 +94,9 @@ class Link:
         future: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
         self._replies[request_id] = future
         try:
-            await self._socket.send(_encode({"event": event, "id": request_id, "data": data}), True)
+            await self._socket.send(
+                _encode({"event": event, "id": request_id, "data": data}), text=True
+            )
             async with asyncio.timeout(REPLY_SECONDS):
                 answer = await future
         except (ConnectionClosed, TimeoutError):
@@ -101,7 +114,7 @@ class Link:
             async for raw in self._socket:
                 frame = _decode_frame(raw)
                 if frame.id is None:
-                    self._on_push(frame.event, frame.data)
+                    self._on_push(self, frame.event, frame.data)
                 elif (future := self._replies.get(frame.id)) and not future.done():
                     future.set_result(frame.data)
         except ConnectionClosed:

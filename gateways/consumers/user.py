@@ -79,7 +79,10 @@ class UserConsumer(GatewayConsumer):
         session = self._me
         session.order = Order(stored=self.gateway.config.inbox_ttl_seconds > 0)
         opened = await self.gateway.presence.arrive(session, self._record, new_epoch=new_epoch())
-        self._welcome(session, opened, recovered=False, reason="epoch")
+        if session in self.gateway.hub.of_user(session.user_id):
+            self._welcome(session, opened, recovered=False, reason="epoch")
+        else:  # its socket closed meanwhile, and said so when there was nothing to take away
+            self.gateway.presence.leave(session, goodbye=False)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -105,11 +108,11 @@ class UserConsumer(GatewayConsumer):
             opened = await self.gateway.presence.arrive(
                 session, self._record, new_epoch=new_epoch(), resume=resume
             )
-        except StoreUnavailable:
+        except Exception as error:
             # It may have been stored all the same.
             self.gateway.hub.detach(session)
             self.gateway.presence.leave(session, goodbye=False)
-            self._store_failed = True
+            self._store_failed = isinstance(error, StoreUnavailable)
             raise
         self.session = session
         self.deadlines.clear("auth")

@@ -82,6 +82,9 @@ class Presence:
                 new_epoch=new_epoch,
                 resume=resume,
             )
+        except StoreUnavailable:
+            self._spawn(self._announce_standing(user_id), self._urgent)
+            raise
         finally:
             self._arriving[user_id] -= 1
             if not self._arriving[user_id]:
@@ -100,6 +103,7 @@ class Presence:
 
     async def _leave(self, session: Session, *, goodbye: bool) -> None:
         user_id = session.user_id
+        lost = False
         while True:
             try:
                 closed = await self._sessions.close(
@@ -111,9 +115,14 @@ class Presence:
                 )
                 break
             except StoreUnavailable:
+                lost = True
                 await asyncio.sleep(RETRY_SECONDS)
+                if session.session_id in {s.session_id for s in self._hub.of_user(user_id)}:
+                    return  # its client authenticated again, on the same socket
         if closed.transition is not None:
             self.announce(closed.transition)
+        elif lost:
+            await self._announce_standing(user_id)
         if closed.vacancy:
             self._spawn(self._bury(user_id, closed.vacancy), self._graces)
         else:
@@ -133,6 +142,22 @@ class Presence:
     def announce_all(self, transitions: Iterable[Transition]) -> None:
         for transition in transitions:
             self.announce(transition)
+
+    async def _announce_standing(self, user_id: str) -> None:
+        """An answer of the store was lost, and perhaps a change with it: tell how things stand. By
+        its generation, whoever heard it already drops it.
+        """
+        while True:
+            try:
+                (state,) = await self._states([user_id])
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+        self.announce(
+            Transition(
+                user_id, state.online, state.generation, state.email, state.last_seen_ms or 0
+            )
+        )
 
     async def settle(self, *, timeout_seconds: float) -> None:
         """Wait, so long at most, for sessions that end and changes that are announced; not for
@@ -209,14 +234,18 @@ class Presence:
 
     async def _bury(self, user_id: str, vacancy: int) -> None:
         await asyncio.sleep(self._grace_seconds)
+        lost = False
         while True:
             try:
                 transition = await self._sessions.bury_vacant(user_id, vacancy)
                 break
             except StoreUnavailable:
+                lost = True
                 await asyncio.sleep(RETRY_SECONDS)
         if transition is not None:
             self.announce(transition)
+        elif lost:
+            await self._announce_standing(user_id)
         await self._let_go(user_id)
 
     async def _let_go(self, user_id: str) -> None:

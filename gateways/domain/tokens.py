@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
@@ -88,10 +89,10 @@ def _verify(token: str) -> Identity:
     try:
         payload = PlatformToken(token).payload  # type: ignore[arg-type]  # SimpleJWT mistypes it
     except TokenError as error:
-        if isinstance(_root(error), PyJWKClientConnectionError):
+        if any(isinstance(cause, PyJWKClientConnectionError) for cause in _causes(error)):
             raise Unavailable("The keys that sign tokens can't be fetched now.") from error
         raise AuthenticationFailed(f"{error}.") from None
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, OSError):
         # Claims of a kind that SimpleJWT does not expect, as `"exp": "tomorrow"`.
         raise AuthenticationFailed("The token's claims are malformed.") from None
     return _identity(payload)
@@ -103,10 +104,10 @@ def _fetch_keys() -> None:
         client.get_jwk_set()
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
         error = error.__cause__
-    return error
 
 
 def _identity(payload: dict[str, Any]) -> Identity:
@@ -127,7 +128,7 @@ def _identity(payload: dict[str, Any]) -> Identity:
     return Identity(
         user_id=user_id,
         expires_at=expires_at,
-        email=email if isinstance(email, str) else None,
+        email=email if isinstance(email, str) and email.isprintable() else None,
         device_info=_device_info(payload),
         scope=frozenset(scope.split() if isinstance(scope, str) else ()),
     )

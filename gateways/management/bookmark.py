@@ -10,7 +10,7 @@ import msgspec
 
 
 class Position(msgspec.Struct, frozen=True):
-    """What lies before it is done. `size` and `mtime_ns` tell whether the file is still the same."""
+    """What lies before it is done. `size` and `mtime_ns` tell whether it is still the same file."""
 
     size: int
     mtime_ns: int

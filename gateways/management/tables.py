@@ -1,6 +1,8 @@
 """Tables for a person at a terminal; tab-separated lines for whatever else reads them."""
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Final, TextIO, cast
 
 from django.core.management.base import OutputWrapper
 from rich.box import SIMPLE_HEAD
@@ -8,10 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_OBEYED: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
 
 def visible(text: str) -> str:
-    """What users sent may hold escape codes, which a terminal would obey."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    """What users sent may hold what a terminal obeys: escape codes, other lines, overridden
+    directions of writing.
+    """
+    return _OBEYED.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def print_table(
@@ -25,5 +33,4 @@ def print_table(
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     for row in shown:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
-    # A terminal shows what goes to its own standard output in the width that it has.
-    Console(file=out).print(table)
+    Console(file=cast("TextIO", out)).print(table)

@@ -282,5 +282,5 @@ def _sentence(complaint: str) -> str:
     """
     what, at, path = complaint.partition(" - at `$")
     if not at:
-        return what
+        return f"data: {what}" if what.startswith("Expected") else what
     return f"{path.rstrip('`').lstrip('.') or 'data'}: {what}"

@@ -183,8 +183,9 @@ def _resolve(future: asyncio.Future[Any], result: Any) -> None:
     if future.done():  # its caller was cancelled
         return
     if isinstance(result, ResponseError):
-        kind = str(result).partition(" ")[0]
-        unavailable = StoreUnavailable(f"Redis refuses: {result}")
+        # redis-py takes the word off the sentence where it has a class for it.
+        kind = result.status_code or str(result).partition(" ")[0]
+        unavailable = StoreUnavailable(f"Redis refuses: {kind} {result}")
         future.set_exception(unavailable if kind in _PASSING else result)
     elif isinstance(result, RedisError):
         future.set_exception(StoreUnavailable(f"Redis refuses: {result}"))

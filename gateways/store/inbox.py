@@ -88,16 +88,18 @@ class InboxStore:
 
     async def keep_receipt(self, sender_id: str, message_id: str, receipt: bytes) -> bytes:
         """Keep a receipt, unless there is one. Returns the one that stands."""
-        earlier: bytes | None = await self._redis.call(
+        # Not SET … GET: redis-py takes that answer, the earlier receipt, for "not set".
+        kept = await self._redis.call(
             "SET",
             self._keys.sent(sender_id, message_id),
             receipt,
             "NX",
-            "GET",
             "PX",
             REPEAT_WINDOW_MS,
         )
-        return earlier or receipt
+        if kept:
+            return receipt
+        return await self.first_receipt(sender_id, message_id) or receipt
 
 
 def _outcome(user_id: str, answer: bytes) -> Stored:

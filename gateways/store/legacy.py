@@ -1,4 +1,4 @@
-"""What the service before this one kept, for the import: `friends:<user id>`, a JSON list as text."""
+"""What the service before this one kept: `friends:<user id>`, a JSON list as text."""
 
 import re
 from collections.abc import AsyncIterator

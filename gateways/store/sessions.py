@@ -99,7 +99,7 @@ class SessionStore:
     ) -> Opened:
         """Idempotent: opening a session that stands changes nothing but its record."""
         keys = self._keys
-        epoch, seq = resume or ("", 0)
+        epoch, seq = resume or ("", -1)
         answer = await self._redis.run(
             scripts.OPEN_SESSION,
             (keys.sessions(user_id), keys.state(user_id), keys.inbox(user_id)),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,33 +17,52 @@ WAIT_SECONDS = 15.0
 Frame = dict[str, Any]
 
 
-def token(user_id: str, *, lifetime_seconds: float = 3600, **claims: Any) -> str:
+def token(user_id: Any, *, lifetime_seconds: float = 3600, **claims: Any) -> str:
     """As the platform's API issues them: `sub`, `exp`, and whatever claims a test gives."""
     payload = {"sub": user_id, "exp": int(time.time() + lifetime_seconds), **claims}
     return jwt.encode(payload, TOKEN_SECRET, algorithm="HS256")
 
 
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Ask until it is so."""
+    deadline = time.monotonic() + 2 * WAIT_SECONDS
+    while not await condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(0.02)
+
+
 class Client:
-    """Frames arrive in `pushes`, in order; `request` waits for its own reply."""
+    """Every frame is kept in `frames`, in order; those that are no reply to `request` also in
+    `pushes`.
+    """
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
+        self.frames: list[Frame] = []
         self.pushes: list[Frame] = []
         self.close_code: int | None = None
-        self._replies: dict[int, asyncio.Future[Frame]] = {}
+        self._replies: dict[int | str, asyncio.Future[Frame]] = {}
         self._arrived = asyncio.Event()
         self._next_id = 0
         self._reader = asyncio.create_task(self._read())
 
     async def request(self, event: str, data: Any = None) -> Any:
-        """The reply's data."""
+        """The reply's data. Raises ConnectionError where the socket closes first."""
         self._next_id += 1
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._replies[self._next_id] = future
-        await self.socket.send(json.dumps({"event": event, "id": self._next_id, "data": data}))
+        await self.send({"event": event, "id": self._next_id, "data": data})
         frame = await asyncio.wait_for(future, WAIT_SECONDS)
         assert frame["event"] == event
         return frame["data"]
+
+    async def send(self, frame: Any) -> None:
+        """A frame as it is: text and bytes unchanged, anything else as JSON."""
+        raw = frame if isinstance(frame, str | bytes) else json.dumps(frame)
+        try:
+            await self.socket.send(raw)
+        except websockets.ConnectionClosed as error:
+            raise ConnectionError(str(error)) from error
 
     async def authenticate(
         self, user_id: str, *, claims: dict[str, Any] | None = None, **data: Any
@@ -51,6 +70,11 @@ class Client:
         return await self.request(
             "authenticate", {"token": token(user_id, **(claims or {})), **data}
         )
+
+    async def message(self, recipient_ids: str | list[str], text: str, **data: Any) -> Any:
+        """The receipt."""
+        to = [recipient_ids] if isinstance(recipient_ids, str) else recipient_ids
+        return await self.request("send_message", {"recipientIds": to, "message": text, **data})
 
     async def until(self, condition: Callable[[], bool], what: str = "a condition") -> None:
         """Wait until a condition over what arrived holds."""
@@ -69,11 +93,41 @@ class Client:
         await self.until(lambda: len(self.seen(event)) >= count, f"{count} of {event}")
         return self.seen(event)
 
+    async def texts(self, count: int) -> list[str]:
+        """The texts of all messages, once there are `count` of them."""
+        return [message["message"] for message in await self.pushed("message", count)]
+
+    async def status_of(self, user_id: str, status: str) -> Any:
+        """The update by which the client heard of a user's status, once it came."""
+        await self.until(
+            lambda: self.statuses_of(user_id)[-1:] == [status], f"{user_id} to be {status}"
+        )
+        return self.seen("user_status_update")[-1]
+
+    def statuses_of(self, user_id: str) -> list[str]:
+        updates = self.seen("user_status_update")
+        return [update["status"] for update in updates if update["userId"] == user_id]
+
+    async def ping_until_closed(self) -> int:
+        """How often it was answered."""
+        pongs = 0
+        try:
+            while True:
+                assert set(await self.request("ping")) == {"timestamp"}
+                pongs += 1
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            return pongs
+
     async def closed(self) -> int:
         """The close code, once the socket is closed."""
         await asyncio.wait_for(asyncio.shield(self._reader), WAIT_SECONDS)
         assert self.close_code is not None
         return self.close_code
+
+    def drop(self) -> None:
+        """Lose the connection without a word, as a dead network does."""
+        self.socket.transport.abort()
 
     def seen(self, event: str) -> list[Any]:
         return [frame["data"] for frame in self.pushes if frame["event"] == event]
@@ -82,29 +136,51 @@ class Client:
         try:
             async for raw in self.socket:
                 frame = json.loads(raw)
-                if "id" in frame:
-                    self._replies.pop(frame["id"]).set_result(frame)
-                else:
+                self.frames.append(frame)
+                waiting = self._replies.pop(frame.get("id"), None)
+                if waiting is None:
                     self.pushes.append(frame)
+                elif not waiting.done():
+                    waiting.set_result(frame)
                 self._arrived.set()
         except websockets.ConnectionClosed:
             pass
         self.close_code = self.socket.close_code
+        for waiting in self._replies.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError(f"closed with {self.close_code}"))
+                waiting.exception()  # whoever waits gets it; nobody has to
         self._arrived.set()
+
+
+async def dial(url: str, **options: Any) -> Client:
+    """A client that the test itself closes."""
+    return Client(await websockets.connect(url, max_size=None, **options))
+
+
+async def dial_as(
+    url: str, user_id: str, *, claims: dict[str, Any] | None = None, **data: Any
+) -> Client:
+    """One that is authenticated already; its `connected` is its first push."""
+    client = await dial(url)
+    reply = await client.authenticate(user_id, claims=claims, **data)
+    assert "user" in reply, reply
+    return client
 
 
 @asynccontextmanager
 async def connect(url: str, **options: Any) -> AsyncIterator[Client]:
-    async with websockets.connect(url, max_size=None, **options) as socket:
-        yield Client(socket)
+    client = await dial(url, **options)
+    try:
+        yield client
+    finally:
+        await client.socket.close()
 
 
 @asynccontextmanager
-async def connect_as(
-    url: str, user_id: str, *, claims: dict[str, Any] | None = None, **data: Any
-) -> AsyncIterator[Client]:
-    """A client that is authenticated already; its `connected` is its first push."""
-    async with connect(url) as client:
-        reply = await client.authenticate(user_id, claims=claims, **data)
-        assert "user" in reply, reply
+async def connect_as(url: str, user_id: str, **options: Any) -> AsyncIterator[Client]:
+    client = await dial_as(url, user_id, **options)
+    try:
         yield client
+    finally:
+        await client.socket.close()

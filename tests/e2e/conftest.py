@@ -1,112 +1,93 @@
 """Real gateway processes on real sockets, against a real Valkey."""
 
-import os
 import secrets
-import signal
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.client import TOKEN_SECRET
-from tests.valkey import Valkey, free_port
-
-ROOT = Path(__file__).parents[2]
-START_SECONDS = 30
-
-
-class GatewayProcess:
-    """`manage.py serve user`, ready to serve. `node_pid` is the process that holds the sockets."""
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self.port = int(environment["PORT"])
-        self.url = f"ws://127.0.0.1:{self.port}/ws"
-        self.environment = environment
-        self.log = log
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", "user"],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        self._wait_until_ready()
-
-    @property
-    def node_pid(self) -> int:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        (pid,) = children.split()
-        return int(pid)
-
-    def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
-
-    def ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.port}/readyz", timeout=6
-            ) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ready():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
-
+from tests.e2e.gateways import Deployment, GatewayProcess
+from tests.valkey import Valkey, running_valkey
 
 StartGateway = Callable[..., GatewayProcess]
+#: `deploy(VARIABLE="value")`: a deployment that lasts as long as the module.
+Deploy = Callable[..., Deployment]
+#: `name("alice")`: a user id of this test's own.
+Name = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two gateway processes of one deployment."""
+
+    deployment: Deployment
+    first: GatewayProcess
+    second: GatewayProcess
+
+
+@pytest.fixture(scope="session")
+def pair(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """As shipped, but for the times that a test would have to wait for. No test may harm it."""
+    deployment = Deployment(
+        valkey,
+        tmp_path_factory.mktemp("pair"),
+        OFFLINE_GRACE="1",
+        RECONCILE_INTERVAL="2",
+        NODE_LEASE="6",
+    )
+    try:
+        yield Pair(deployment, *deployment.start_pair())
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture(scope="module")
+def deploy(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
+    deployments: list[Deployment] = []
+
+    def make(**variables: str) -> Deployment:
+        directory = tmp_path_factory.mktemp("deployment")
+        deployments.append(Deployment(valkey, directory, **variables))
+        return deployments[-1]
+
+    yield make
+    for deployment in deployments:
+        deployment.stop()
 
 
 @pytest.fixture
-def prefix() -> str:
-    """Gateways of one test share it, and nothing with any other test."""
-    return f"e2e-{secrets.token_hex(4)}:"
+def deployment(valkey: Valkey, tmp_path: Path) -> Iterator[Deployment]:
+    """Of one test, which may do to its processes what it likes."""
+    deployment = Deployment(valkey, tmp_path)
+    yield deployment
+    deployment.stop()
 
 
 @pytest.fixture
-def start_gateway(valkey: Valkey, tmp_path: Path, prefix: str) -> Iterator[StartGateway]:
+def start_gateway(deployment: Deployment) -> StartGateway:
     """`start_gateway(OFFLINE_GRACE="1")`: a gateway process with these variables; stopped after the
     test.
     """
-    started: list[GatewayProcess] = []
-
-    def start(**variables: str) -> GatewayProcess:
-        name = f"gateway{len(started)}"
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "scarfall.settings",
-            "REDIS_URL": valkey.url,
-            "REDIS_PREFIX": prefix,
-            "HOST": "127.0.0.1",
-            "PORT": str(free_port()),
-            "JWT_SECRET": TOKEN_SECRET,
-            "SECRET_KEY": "a key for the tests, of which nothing hangs",
-            "DATA_DIR": str(tmp_path / name / "var"),
-            "LOG_DIR": str(tmp_path / name / "logs"),
-            "ENV_FILE": "",
-            **variables,
-        }
-        gateway = GatewayProcess(environment, tmp_path / f"{name}.log")
-        started.append(gateway)
-        return gateway
-
-    yield start
-    for gateway in started:
-        gateway.stop()
+    return deployment.start
 
 
 @pytest.fixture
 def gateway_process(start_gateway: StartGateway) -> GatewayProcess:
     return start_gateway()
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment of one test on a Valkey of its own, to be stopped, killed and restarted."""
+    with running_valkey() as valkey:
+        deployment = Deployment(valkey, tmp_path)
+        deployment.logs_stay_clean = False
+        yield deployment
+        deployment.stop()
+
+
+@pytest.fixture
+def name() -> Name:
+    suffix = secrets.token_hex(4)
+    return lambda who: f"{who}-{suffix}"

@@ -37,7 +37,7 @@ class Command(BaseCommand):
                     (
                         finding.user_id,
                         finding.session_id,
-                        finding.last_activity_ms and timestamp(finding.last_activity_ms),
+                        timestamp(finding.last_activity_ms) if finding.last_activity_ms else None,
                         finding.reason,
                     )
                     for finding in findings

@@ -1,7 +1,8 @@
-"""Takes friend lists over: from a file of JSON lines, or from what the old service kept in Redis."""
+"""Takes friend lists over: from a file of JSON lines, or from the old service's keys in Redis."""
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,8 @@ from gateways.store.legacy import LegacyFriends
 
 #: Lists at once. Each has up to 1000 commands on their way, and 20,000 may wait for Redis.
 IN_FLIGHT: Final = 16
+#: Renaming a file may wait for the disk, so it is not done for each few lines.
+MARK_SECONDS: Final = 0.5
 
 
 class Command(BaseCommand):
@@ -83,7 +86,7 @@ class Command(BaseCommand):
                 work = _Import(progress, path.name, total=bookmark.start.size)
                 position = bookmark.start if restart else bookmark.read()
                 if position.offset:
-                    self.stdout.write(f"Goes on after line {position.line:,}.")
+                    progress.console.print(f"Goes on after line {position.line:,}.")
                 try:
                     asyncio.run(work.from_file(file, bookmark, position))
                 except (CommandError, KeyboardInterrupt):
@@ -111,27 +114,39 @@ class _Import:
         self.line = 0
 
     async def from_file(self, file: BinaryIO, bookmark: Bookmark, position: Position) -> None:
-        """Whatever ends it, the bookmark is where it came to."""
-        offset, self.line = position.offset, position.line
-        self.done, self.bad = position.done, position.bad
-        file.seek(offset)
-        async with operators.gateway() as gateway:
-            while lines := list(islice(file, IN_FLIGHT)):
-                read = [
-                    self._read(f"{self._source}:{number}", of_line, line)
-                    for number, line in enumerate(lines, start=self.line + 1)
-                    if line.strip()
-                ]
-                await self._set(gateway, read)
-                offset += sum(map(len, lines))
-                self.line += len(lines)
-                bookmark.write(
-                    msgspec.structs.replace(
-                        position, offset=offset, line=self.line, done=self.done, bad=self.bad
-                    )
-                )
-                self._progress.update(self._bar, completed=offset, lists=self.done)
+        """Where it is interrupted, the bookmark is where it came to; where it is killed, a moment
+        before that.
+        """
+        self.line, self.done, self.bad = position.line, position.done, position.bad
+        file.seek(position.offset)
+        mark_due = time.monotonic() + MARK_SECONDS
+        try:
+            async with operators.gateway() as gateway:
+                while lines := list(islice(file, IN_FLIGHT)):
+                    position = await self._from_lines(gateway, lines, position)
+                    if time.monotonic() > mark_due:
+                        bookmark.write(position)
+                        mark_due = time.monotonic() + MARK_SECONDS
+        except BaseException:
+            bookmark.write(position)
+            raise
         bookmark.remove()
+
+    async def _from_lines(
+        self, gateway: Gateway, lines: Sequence[bytes], position: Position
+    ) -> Position:
+        read = [
+            self._read(f"{self._source}:{number}", of_line, line)
+            for number, line in enumerate(lines, start=position.line + 1)
+            if line.strip()
+        ]
+        await self._set(gateway, read)
+        offset = position.offset + sum(map(len, lines))
+        self.line = position.line + len(lines)
+        self._progress.update(self._bar, completed=offset, lists=self.done)
+        return msgspec.structs.replace(
+            position, offset=offset, line=self.line, done=self.done, bad=self.bad
+        )
 
     async def from_redis(self, prefix: str) -> None:
         async with operators.gateway() as gateway:

@@ -13,6 +13,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from scarfall import supervisor
 from scarfall.embedded import CannotStart
+from services_registry import environment
+from services_registry.errors import InvalidService
 
 
 class Command(BaseCommand):
@@ -33,10 +35,14 @@ class Command(BaseCommand):
             sys.exit(str(error))
 
     def _migrate(self) -> None:
+        """The database as this version and the environment want it."""
         try:
             executor = MigrationExecutor(connection)
             if executor.migration_plan(executor.loader.graph.leaf_nodes()):
                 call_command("migrate", verbosity=0, interactive=False)
+            environment.synchronise()
+        except InvalidService as error:
+            raise CannotStart(f"CUSTOM_SERVICES: {error}") from None
         except OperationalError as error:
             reason = " ".join(str(error).split())
             raise CannotStart(f"DATABASE_URL: the database does not answer: {reason}") from None

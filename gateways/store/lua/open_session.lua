@@ -2,7 +2,7 @@
 --
 -- KEYS  1 u:{id}:sessions   2 u:{id}:state   3 u:{id}:inbox
 -- ARGV  1 session id   2 session record (JSON)   3 email or ''   4 epoch to begin with, if there is none
---       5 resume epoch or ''   6 resume seq   7 inbox ttl in ms (0: no inbox)
+--       5 resume epoch   6 resume seq, or -1 for no resume   7 inbox ttl in ms (0: no inbox)
 -- Returns {came online 0|1, generation, epoch, seq, position, missed, reason or ''}
 --
 -- `position` is the newest seq the session needs no more. The seqs in an inbox have no holes, so what
@@ -21,6 +21,16 @@ if not epoch then
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'seq', 0, 'handed', 0, 'expired', 0)
 end
 
+-- The newest seq that is gone because its whole inbox expired: the inbox that began after it counts its
+-- entries anew (Redis, XINFO STREAM).
+local function expired_whole()
+  local info = redis.call('XINFO', 'STREAM', KEYS[3])
+  for i = 1, #info, 2 do
+    if info[i] == 'entries-added' then return seq - info[i + 1] end
+  end
+  return 0
+end
+
 local ttl = tonumber(ARGV[7])
 local first = nil -- the oldest seq that is still there
 if ttl > 0 then
@@ -36,14 +46,15 @@ if ttl > 0 then
 end
 
 local position, reason = handed, ''
-if ARGV[5] ~= '' then
+if tonumber(ARGV[6]) >= 0 then
   position = tonumber(ARGV[6])
   if ARGV[5] ~= epoch then
     position, reason = 0, 'epoch'
   elseif position > seq then
     position, reason = 0, 'ahead'
   elseif position < seq and (not first or first > position + 1) then
-    reason = (not first or expired > position) and 'expired' or 'trimmed'
+    local too_old = not first or expired > position or expired_whole() > position
+    reason = too_old and 'expired' or 'trimmed'
   end
 end
 position = math.max(position, (first or seq + 1) - 1)

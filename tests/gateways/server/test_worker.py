@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateways.server import worker
+from tests.gateways.server.conftest import until
 
 Drain = Callable[[], Awaitable[None]]
 
@@ -19,6 +20,8 @@ class Application:
 
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
+        self.may_start = asyncio.Event()
+        self.may_start.set()
         self.stopped = False
 
     @property
@@ -30,10 +33,19 @@ class Application:
 
     async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
         await receive()
+        await self.may_start.wait()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.stopped = True
         await send({"type": "lifespan.shutdown.complete"})
+
+
+class Broken(Application):
+    """Cannot start."""
+
+    async def __call__(self, _scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no store today"})
 
 
 class Running:
@@ -105,6 +117,29 @@ async def test_what_the_parent_says_is_not_its_end(start: Callable[[Drain], Runn
     running.parent.send(b"hello")
     assert not await running.refuses()
     assert not running.server.should_exit
+
+
+async def test_the_parents_end_is_noticed_during_the_start(
+    start: Callable[[Drain], Running],
+) -> None:
+    running = start(_nothing)
+    running.application.may_start.clear()
+    running.parent.close()
+    await until(lambda: running.server.should_exit)
+    assert not running.server.started
+    running.application.may_start.set()
+    await running.ended()
+    assert running.application.stopped
+
+
+def test_a_start_that_fails_is_exit_code_3_and_never_ready() -> None:
+    parent, lifeline = socket.socketpair()
+    with parent:
+        listener = socket.create_server(("127.0.0.1", 0))
+        with pytest.raises(SystemExit) as end:
+            worker.run(Broken(_nothing), listener, lifeline.detach())
+        assert end.value.code == 3
+        assert parent.recv(8) == b""
 
 
 async def _nothing() -> None: ...

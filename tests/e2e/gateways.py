@@ -1,0 +1,174 @@
+"""Deployments of real gateway processes, and what a test does to them."""
+
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from gateways.store.keys import Keys
+from tests.e2e.client import TOKEN_SECRET
+from tests.valkey import Valkey, start_valkey
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30
+WAIT_SECONDS = 15
+
+
+class GatewayProcess:
+    """`manage.py serve`. Its children are the processes that hold the sockets."""
+
+    def __init__(self, environment: dict[str, str], log: Path, gateway: str = "user") -> None:
+        self.port = int(environment["PORT"])
+        self.internal_port = int(environment["INTERNAL_PORT"])
+        self.url = f"ws://127.0.0.1:{self.port}/ws"
+        self.environment = environment
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve", gateway],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def node_pids(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    @property
+    def node_pid(self) -> int:
+        (pid,) = self.node_pids
+        return pid
+
+    def terminate(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        self.terminate()
+        return self.process.wait(20)
+
+    def get(self, path: str, port: int | None = None) -> tuple[int, str]:
+        """Status and body."""
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port or self.port}{path}", timeout=WAIT_SECONDS
+            ) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def ready(self) -> bool:
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def wait_until_ready(self) -> "GatewayProcess":
+        deadline = time.monotonic() + START_SECONDS
+        while not self.ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+        return self
+
+    def logs(self) -> str:
+        """What it printed and what it wrote into its log files, valkey's aside."""
+        files = [self.log, *Path(self.environment["LOG_DIR"]).glob("*.log*")]
+        return "\n".join(file.read_text() for file in files)
+
+
+class Deployment:
+    """Gateways on one store under one prefix: they see each other, and nothing of other tests'."""
+
+    def __init__(self, valkey: Valkey, directory: Path, **variables: str) -> None:
+        self.valkey = valkey
+        self.directory = directory
+        self.prefix = f"e2e-{secrets.token_hex(4)}:"
+        self.keys = Keys(self.prefix)
+        self.variables = variables
+        self.gateways: list[GatewayProcess] = []
+        #: Whether a trace in the logs is a defect, as it is unless a test breaks the store itself.
+        self.logs_stay_clean = True
+
+    def start(self, gateway: str = "user", **variables: str) -> GatewayProcess:
+        return self._spawn(gateway, variables).wait_until_ready()
+
+    def start_pair(self, **variables: str) -> tuple[GatewayProcess, GatewayProcess]:
+        first, second = self._spawn("user", variables), self._spawn("user", variables)
+        return first.wait_until_ready(), second.wait_until_ready()
+
+    def stop(self) -> None:
+        for gateway in self.gateways:
+            gateway.terminate()
+        for gateway in self.gateways:
+            gateway.stop()
+        if self.logs_stay_clean:
+            for gateway in self.gateways:
+                assert "Traceback" not in (logs := gateway.logs()), logs[-5000:]
+
+    def befriend(self, user_id: str, *friend_ids: str) -> None:
+        """Put friends on a user's list: the user hears of them, they do not hear of the user."""
+        with self.valkey.client() as redis:
+            redis.sadd(self.keys.friends(user_id), *friend_ids)
+            for friend_id in friend_ids:
+                redis.sadd(self.keys.friend_of(friend_id), user_id)
+
+    def _spawn(self, gateway: str, variables: dict[str, str]) -> GatewayProcess:
+        name = f"gateway{len(self.gateways)}"
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "scarfall.settings",
+            "REDIS_URL": self.valkey.url,
+            "REDIS_PREFIX": self.prefix,
+            "HOST": "127.0.0.1",
+            "PORT": str(listening_port()),
+            "INTERNAL_PORT": str(listening_port()),
+            "JWT_SECRET": TOKEN_SECRET,
+            "SECRET_KEY": "a key for the tests, of which nothing hangs",
+            "DATA_DIR": str(self.directory / name / "var"),
+            "LOG_DIR": str(self.directory / name / "logs"),
+            "ENV_FILE": "",
+            **self.variables,
+            **variables,
+        }
+        process = GatewayProcess(environment, self.directory / f"{name}.log", gateway)
+        self.gateways.append(process)
+        return process
+
+
+def listening_port() -> int:
+    """A free port below those that Linux gives to clients: the tests' own are many."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def restart(valkey: Valkey) -> None:
+    """Kill the server as a power cut would, and start it on the same files and port."""
+    valkey.process.kill()
+    valkey.process.wait()
+    valkey.process = start_valkey(valkey.directory, valkey.port).process
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)

@@ -1,0 +1,299 @@
+"""The batcher: one pipeline a turn, every call answered in time, nothing carried out twice."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from gateways.store import batcher as batching, scripts
+from gateways.store.batcher import Batcher
+from gateways.store.connection import connect
+from gateways.store.errors import StoreUnavailable
+from gateways.store.keys import Keys
+from tests.gateways.consumers.client import until
+from tests.valkey import Valkey, start_valkey
+
+SHORT_SECONDS = 0.4
+
+
+class CountingBatcher(Batcher):
+    """Keeps the size of each pipeline that it sends."""
+
+    def __init__(self, redis: "Redis", *, timeout_seconds: float) -> None:
+        super().__init__(redis, timeout_seconds=timeout_seconds)
+        self.pipelines: list[int] = []
+
+    async def _execute(self, commands: Any) -> list[Any]:
+        self.pipelines.append(len(commands))
+        return await super()._execute(commands)
+
+
+@asynccontextmanager
+async def on(valkey: Valkey, timeout_seconds: float = SHORT_SECONDS) -> AsyncIterator[CountingBatcher]:
+    redis = connect(valkey.url, timeout_seconds=timeout_seconds)
+    batcher = CountingBatcher(redis, timeout_seconds=timeout_seconds)
+    try:
+        yield batcher
+    finally:
+        await batcher.close()
+
+
+@asynccontextmanager
+async def stopped(valkey: Valkey) -> AsyncIterator[None]:
+    os.kill(valkey.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(valkey.process.pid, signal.SIGCONT)
+
+
+async def answers(batcher: Batcher) -> bool:
+    try:
+        await batcher.call("PING")
+    except StoreUnavailable:
+        return False
+    return True
+
+
+async def test_calls_of_one_turn_leave_as_one_pipeline(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey) as batcher:
+        key = f"{keys.prefix}list"
+        await asyncio.gather(*[batcher.call("RPUSH", key, number) for number in range(100)])
+        assert batcher.pipelines == [100]
+
+
+async def test_a_batch_is_bounded(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey, 5.0) as batcher:
+        key = f"{keys.prefix}list"
+        await batcher.call_all([("RPUSH", key, number) for number in range(2000)])
+        assert sum(batcher.pipelines) == 2000
+        assert max(batcher.pipelines) <= batching.MAX_BATCH
+
+
+async def test_the_order_of_calls_is_kept_within_a_batch(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey) as batcher:
+        key = f"{keys.prefix}list"
+        lengths = await batcher.call_all([("RPUSH", key, number) for number in range(500)])
+        assert lengths == list(range(1, 501))
+        assert await batcher.call("LRANGE", key, 0, -1) == [b"%d" % n for n in range(500)]
+
+
+async def test_at_most_two_pipelines_are_under_way_and_the_rest_gathers(
+    valkey: Valkey, keys: Keys
+) -> None:
+    async with on(valkey) as batcher:
+        calls = []
+        for number in range(50):
+            calls.append(asyncio.create_task(batcher.call("INCR", f"{keys.prefix}n{number}")))
+            await asyncio.sleep(0)  # a turn of its own for each
+            assert len(batcher._in_flight) <= batching.MAX_IN_FLIGHT
+        await asyncio.gather(*calls)
+        assert len(batcher.pipelines) < 50
+
+
+async def test_each_caller_gets_its_own_result(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey) as batcher:
+        await batcher.call_all([("SET", f"{keys.prefix}{n}", n) for n in range(50)])
+        values = await asyncio.gather(*[batcher.call("GET", f"{keys.prefix}{n}") for n in range(50)])
+        assert values == [b"%d" % n for n in range(50)]
+
+
+async def test_one_bad_command_fails_alone(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey) as batcher:
+        key = f"{keys.prefix}key"
+        first, wrong_type, no_command, last = await asyncio.gather(
+            batcher.call("SET", key, "text"),
+            batcher.call("LPUSH", key, 1),
+            batcher.call("NOSUCHCOMMAND"),
+            batcher.call("GET", key),
+            return_exceptions=True,
+        )
+        assert first
+        assert isinstance(wrong_type, ResponseError)
+        assert isinstance(no_command, ResponseError)
+        assert last == b"text"
+        assert batcher.pipelines == [4]
+
+
+async def test_a_defect_leaves_nobody_waiting(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey) as batcher:
+        with pytest.raises(UnicodeEncodeError):
+            await batcher.call("SET", f"{keys.prefix}key", "\ud800")
+        assert await batcher.call("GET", f"{keys.prefix}key") is None
+
+
+async def test_scripts_that_the_server_forgot_are_loaded_and_run_once(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    async with on(own_valkey) as batcher:
+        for _ in range(2):
+            await batcher.call("SCRIPT", "FLUSH")
+            await batcher.call("DEL", keys.leases)
+            renewed, plain, dropped = await asyncio.gather(
+                batcher.run(
+                    scripts.RENEW_LEASE, (keys.leases, keys.claims, keys.life), "node", 1000, "life"
+                ),
+                batcher.call("INCR", f"{keys.prefix}n"),
+                batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1000),
+            )
+            assert renewed[2] == b"life"
+            assert dropped == b"OK"
+        assert plain == 2  # what stood in the batch beside them ran once each
+
+
+async def test_every_script_is_known_to_the_server_by_its_name(
+    own_valkey: Valkey,
+) -> None:
+    async with on(own_valkey) as batcher:
+        for script in scripts.ALL:
+            assert (await batcher.call("SCRIPT", "LOAD", script.text)).decode() == script.sha
+
+
+async def test_every_lua_file_is_loaded() -> None:
+    files = {path.stem for path in scripts._FOLDER.glob("*.lua")}
+    assert {script.name for script in scripts.ALL} == files
+
+
+async def test_a_stopped_server_is_unavailable_within_the_time_out_and_serves_again_after(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    async with on(own_valkey) as batcher:
+        await batcher.call("SET", f"{keys.prefix}a", "a")
+        async with stopped(own_valkey):
+            begun = time.monotonic()
+            outcomes = await asyncio.gather(
+                *[batcher.call("INCR", f"{keys.prefix}n") for _ in range(10)],
+                return_exceptions=True,
+            )
+            assert time.monotonic() - begun < 3 * SHORT_SECONDS
+            assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        await until(lambda: answers(batcher))
+        # No reply of before is taken for one of now.
+        assert await batcher.call("GET", f"{keys.prefix}a") == b"a"
+        # Unknown means: carried out once, or not at all.
+        assert int(await batcher.call("GET", f"{keys.prefix}n") or 0) <= 10
+
+
+async def test_calls_that_wait_behind_a_stuck_pipeline_wait_no_longer_than_it(
+    own_valkey: Valkey,
+) -> None:
+    async with on(own_valkey) as batcher, stopped(own_valkey):
+        begun = time.monotonic()
+        calls = []
+        for _ in range(20):
+            calls.append(asyncio.create_task(batcher.call("PING")))
+            await asyncio.sleep(0.01)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+        assert time.monotonic() - begun < 4 * SHORT_SECONDS
+
+
+async def test_nothing_is_carried_out_twice_whatever_the_server_does(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    counter = f"{keys.prefix}n"
+    async with on(own_valkey) as batcher:
+        taken = made = 0
+        for _ in range(3):
+            for stop in (False, True):
+                calls = [asyncio.create_task(batcher.call("INCR", counter)) for _ in range(20)]
+                made += len(calls)
+                if stop:
+                    async with stopped(own_valkey):
+                        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+                else:
+                    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+                taken += sum(not isinstance(outcome, BaseException) for outcome in outcomes)
+            await until(lambda: answers(batcher))
+        assert taken <= int(await batcher.call("GET", counter)) <= made
+
+
+async def test_a_killed_server_is_unavailable_and_serves_again_once_restarted(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    async with on(own_valkey) as batcher:
+        await batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1)
+        own_valkey.process.kill()
+        own_valkey.process.wait()
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await batcher.call("INCR", f"{keys.prefix}n")
+        assert time.monotonic() - begun < 3 * SHORT_SECONDS
+        own_valkey.process = start_valkey(own_valkey.directory, own_valkey.port).process
+        await until(lambda: answers(batcher))
+        assert await batcher.call("INCR", f"{keys.prefix}n") == 1
+        await batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1)
+
+
+async def test_a_cancelled_caller_harms_nobody(valkey: Valkey, keys: Keys) -> None:
+    async with on(valkey) as batcher:
+        for turns in range(6):
+            cancelled = asyncio.create_task(batcher.call("INCR", f"{keys.prefix}c"))
+            others = [
+                asyncio.create_task(batcher.call("SET", f"{keys.prefix}{n}", n)) for n in range(5)
+            ]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            cancelled.cancel()
+            assert await asyncio.gather(*others) == [True] * 5
+        assert await batcher.call("GET", f"{keys.prefix}3") == b"3"
+
+
+async def test_a_server_without_memory_is_unavailable(own_valkey: Valkey, keys: Keys) -> None:
+    async with on(own_valkey) as batcher:
+        await batcher.call("SET", f"{keys.prefix}a", "a")
+        await batcher.call("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", 1)
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await batcher.call("SET", f"{keys.prefix}b", "b")
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await batcher.run(
+                scripts.RENEW_LEASE, (keys.leases, keys.claims, keys.life), "node", 1000, "life"
+            )
+        assert await batcher.call("GET", f"{keys.prefix}a") == b"a"
+        await batcher.call("CONFIG", "SET", "maxmemory", 0)
+        assert await batcher.call("SET", f"{keys.prefix}b", "b")
+
+
+async def test_a_replica_that_takes_no_writes_is_unavailable(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    async with on(own_valkey) as batcher:
+        await batcher.call("REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await batcher.call("SET", f"{keys.prefix}b", "b")
+
+
+async def test_too_many_waiting_calls_are_refused_at_once(
+    own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "MAX_WAITING", 10)
+    async with on(own_valkey) as batcher, stopped(own_valkey):
+        outcomes = await asyncio.gather(
+            *[batcher.call("PING") for _ in range(12)], return_exceptions=True
+        )
+    refused = [str(outcome) for outcome in outcomes if "Too many" in str(outcome)]
+    assert len(refused) == 2
+
+
+async def test_what_waits_at_the_close_is_told_so(valkey: Valkey) -> None:
+    batcher = Batcher(connect(valkey.url, timeout_seconds=1), timeout_seconds=1)
+    call = asyncio.create_task(batcher.call("PING"))
+    await asyncio.sleep(0)
+    await batcher.close()
+    with pytest.raises(StoreUnavailable, match="shutting down"):
+        await call
+
+
+async def test_a_unix_socket_is_connected_to_without_keepalive() -> None:
+    redis = connect("unix:///nowhere.sock", timeout_seconds=1)
+    batcher = Batcher(redis, timeout_seconds=1)
+    with pytest.raises(StoreUnavailable):
+        await batcher.call("PING")
+    await batcher.close()

@@ -1,0 +1,123 @@
+"""Nodes: leases, claims and duties, each decided once by the store."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from gateways.store.batcher import Batcher
+from gateways.store.keys import Keys
+from gateways.store.nodes import NodeStore
+from tests.gateways.consumers.client import until
+
+
+@pytest.fixture
+def nodes(batcher: Batcher, keys: Keys) -> NodeStore:
+    return NodeStore(batcher, keys, lease_seconds=60)
+
+
+@pytest.fixture
+def short(batcher: Batcher, keys: Keys) -> NodeStore:
+    """The same nodes, with leases that are over at once."""
+    return NodeStore(batcher, keys, lease_seconds=0)
+
+
+async def test_the_first_lease_is_new_and_the_next_ones_are_held(nodes: NodeStore) -> None:
+    first = await nodes.renew("a", new_life="life")
+    assert (first.held, first.claimed, first.life, first.expired) == (False, False, "life", [])
+    again = await nodes.renew("a", new_life="another")
+    assert (again.held, again.life) == (True, "life")
+    assert await nodes.all() == ["a"]
+
+
+async def test_a_loss_of_data_shows_as_another_life(
+    nodes: NodeStore, redis: "Redis", keys: Keys
+) -> None:
+    await nodes.renew("a", new_life="one")
+    await redis.delete(keys.life, keys.leases)
+    lease = await nodes.renew("a", new_life="two")
+    assert (lease.held, lease.life) == (False, "two")
+
+
+async def test_a_lease_that_ran_out_is_seen_by_the_others(
+    nodes: NodeStore, short: NodeStore
+) -> None:
+    await short.renew("dead", new_life="life")
+    assert "dead" in (await nodes.renew("a", new_life="life")).expired
+
+
+async def test_exactly_one_claims_the_dead(nodes: NodeStore, short: NodeStore) -> None:
+    await short.renew("dead", new_life="life")
+    claims = await asyncio.gather(*[nodes.claim("dead", f"node{n}") for n in range(10)])
+    assert sum(claims) == 1
+    assert (await nodes.renew("a", new_life="life")).expired == []
+
+
+async def test_the_living_and_the_unknown_cannot_be_claimed(nodes: NodeStore) -> None:
+    await nodes.renew("alive", new_life="life")
+    assert not await nodes.claim("alive", "a")
+    assert not await nodes.claim("stranger", "a")
+
+
+async def test_a_claimed_node_does_not_get_its_lease_back_until_it_is_buried(
+    nodes: NodeStore, short: NodeStore
+) -> None:
+    await short.renew("dead", new_life="life")
+    await nodes.claim("dead", "a")
+    lease = await nodes.renew("dead", new_life="life")
+    assert (lease.held, lease.claimed) == (True, True)
+    await nodes.forget("dead")
+    assert await nodes.all() == []
+    lease = await nodes.renew("dead", new_life="life")
+    assert (lease.held, lease.claimed) == (False, False)
+    assert await nodes.all() == ["dead"]
+
+
+async def test_a_claimer_that_dies_over_it_is_followed_by_another(
+    nodes: NodeStore, short: NodeStore
+) -> None:
+    await short.renew("dead", new_life="life")
+    assert await short.claim("dead", "a")
+    assert (await nodes.renew("b", new_life="life")).expired == ["dead"]
+    assert await nodes.claim("dead", "b")
+
+
+async def test_a_node_that_goes_in_order_is_buried_after_the_grace(nodes: NodeStore) -> None:
+    await nodes.renew("leaver", new_life="life")
+    await nodes.drop_lease("leaver", grace_seconds=0.05)
+
+    async def seen() -> bool:
+        return "leaver" in (await nodes.renew("a", new_life="life")).expired
+
+    await until(seen)
+
+
+async def test_a_node_that_goes_does_not_take_its_burial_from_its_claimer(
+    nodes: NodeStore, short: NodeStore
+) -> None:
+    await short.renew("dead", new_life="life")
+    await nodes.claim("dead", "a")
+    await nodes.drop_lease("dead", grace_seconds=0)
+    assert (await nodes.renew("a", new_life="life")).expired == []
+    await nodes.drop_lease("stranger", grace_seconds=0)
+    assert "stranger" not in await nodes.all()
+
+
+async def test_a_node_knows_whom_it_holds(nodes: NodeStore) -> None:
+    users = {f"user{n}" for n in range(1500)} | {"}😀{", "a:b"}
+    await asyncio.gather(*[nodes.hold("a", user_id) for user_id in users])
+    found = [user_id async for page in nodes.users("a") for user_id in page]
+    assert set(found) == users
+    await nodes.let_go("a", "}😀{")
+    assert "}😀{" not in [user_id async for page in nodes.users("a") for user_id in page]
+    assert [page async for page in nodes.users("stranger")] == []
+
+
+async def test_a_duty_is_taken_by_one(nodes: NodeStore, redis: "Redis", keys: Keys) -> None:
+    taken = await asyncio.gather(
+        *[nodes.take_duty("sweep", f"node{n}", seconds=60) for n in range(10)]
+    )
+    assert sum(taken) == 1
+    assert await nodes.take_duty("another", "a", seconds=60)
+    await redis.delete(keys.duty("sweep"))
+    assert await nodes.take_duty("sweep", "a", seconds=60)

@@ -1,0 +1,337 @@
+"""Presence as the store decides it: one transition a change, whatever comes twice, late or never."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from redis.asyncio import Redis
+
+from gateways.store.batcher import Batcher
+from gateways.store.connection import connect
+from gateways.store.keys import Keys
+from gateways.store.sessions import (
+    Opened,
+    SessionRecord,
+    SessionStore,
+    Transition,
+    UserState,
+    node_of,
+)
+from tests.valkey import Valkey
+
+AWKWARD = ["{", "}", "a:b", "*", " ", "😀", "مرحبا", "x" * 128]
+
+
+@pytest.fixture
+def sessions(batcher: Batcher, keys: Keys) -> SessionStore:
+    return SessionStore(batcher, keys, inbox_ttl_seconds=3600)
+
+
+async def open_(
+    sessions: SessionStore, user_id: str, session_id: str, *, email: str | None = None
+) -> Opened:
+    return await sessions.open(
+        user_id,
+        session_id,
+        SessionRecord("phone", {"os": "x"}, 1000),
+        email=email,
+        new_epoch="e",
+        resume=None,
+    )
+
+
+async def state(sessions: SessionStore, user_id: str) -> UserState:
+    return (await sessions.states([user_id]))[0]
+
+
+async def test_a_stranger_has_no_state(sessions: SessionStore) -> None:
+    assert await state(sessions, "stranger") == UserState()
+    assert await sessions.of_user("stranger") == []
+    assert await sessions.vacated_by("stranger") is None
+
+
+async def test_the_first_session_in_and_the_last_one_out_are_the_changes(
+    sessions: SessionStore,
+) -> None:
+    first = await open_(sessions, "bob", "n.1", email="bob@example.org")
+    second = await open_(sessions, "bob", "n.2")
+    assert (first.came_online, second.came_online) == (True, False)
+    closed = await sessions.close("bob", "n.1", goodbye=True)
+    assert (closed.existed, closed.vacancy, closed.transition) == (True, 0, None)
+    closed = await sessions.close("bob", "n.2", goodbye=True)
+    assert closed.transition is not None
+    assert not closed.transition.online
+    assert closed.transition.email == "bob@example.org"
+    assert closed.transition.generation > first.generation
+    assert not (await state(sessions, "bob")).online
+
+
+@pytest.mark.parametrize("user_id", AWKWARD)
+async def test_any_id_has_sessions_of_its_own(sessions: SessionStore, user_id: str) -> None:
+    await open_(sessions, user_id, "n.1")
+    (stored,) = await sessions.of_user(user_id)
+    assert (stored.session_id, stored.node_id) == ("n.1", "n")
+    assert stored.record == SessionRecord("phone", {"os": "x"}, 1000)
+    assert await sessions.ids_of_users([user_id, "nobody"]) == [["n.1"], []]
+    assert await sessions.counts([user_id, "nobody"]) == [1, 0]
+
+
+async def test_a_session_that_comes_back_within_the_grace_was_never_away(
+    sessions: SessionStore,
+) -> None:
+    await open_(sessions, "bob", "n.1")
+    closed = await sessions.close("bob", "n.1", goodbye=False)
+    assert closed.vacancy
+    assert await sessions.vacated_by("bob") == "n"
+    back = await open_(sessions, "bob", "m.1")
+    assert not back.came_online
+    assert await sessions.bury_vacant("bob", closed.vacancy) is None
+    assert (await state(sessions, "bob")).online
+
+
+async def test_an_earlier_grace_does_not_end_a_later_one(sessions: SessionStore) -> None:
+    await open_(sessions, "bob", "n.1")
+    first = await sessions.close("bob", "n.1", goodbye=False)
+    await open_(sessions, "bob", "n.2")
+    second = await sessions.close("bob", "n.2", goodbye=False)
+    assert await sessions.bury_vacant("bob", first.vacancy) is None
+    assert await sessions.bury_vacant("bob", second.vacancy) is not None
+    assert await sessions.bury_vacant("bob", second.vacancy) is None
+
+
+async def test_a_close_that_is_repeated_finds_the_vacancy_that_it_made(
+    sessions: SessionStore,
+) -> None:
+    """The first answer may have been lost on its way."""
+    await open_(sessions, "bob", "n.1")
+    first = await sessions.close("bob", "n.1", goodbye=False)
+    again = await sessions.close("bob", "n.1", goodbye=False)
+    assert first.vacancy == again.vacancy > 0
+
+
+async def test_what_was_handed_over_is_told_with_the_close(sessions: SessionStore) -> None:
+    opened = await open_(sessions, "bob", "n.1")
+    await sessions.mark_handed({"bob": ("e", 0)})
+    await sessions.close("bob", "n.1", goodbye=True, handed_seq=7, epoch="another")
+    await sessions.close("bob", "n.1", goodbye=True, handed_seq=5, epoch=opened.epoch)
+    await sessions.close("bob", "n.1", goodbye=True, handed_seq=4, epoch=opened.epoch)
+    assert (await open_(sessions, "bob", "n.2")).position == max(5, opened.seq) or opened.seq == 0
+
+
+async def test_activity_is_recorded_for_sessions_that_stand_only(sessions: SessionStore) -> None:
+    await open_(sessions, "bob", "n.1")
+    later = (await sessions.of_user("bob"))[0].last_activity_ms + 5000
+    await sessions.touch({"bob": {"n.1": later, "n.gone": later}})
+    (stored,) = await sessions.of_user("bob")
+    assert stored.last_activity_ms == later
+    assert stored.record == SessionRecord("phone", {"os": "x"}, 1000)
+    assert (await state(sessions, "bob")).last_seen_ms == later
+    await sessions.touch({"bob": {"n.1": later - 1}})
+    assert (await state(sessions, "bob")).last_seen_ms == later
+    await sessions.touch({})
+
+
+async def test_reaping_counts_what_it_took_and_who_went(sessions: SessionStore) -> None:
+    await open_(sessions, "bob", "dead.1")
+    await open_(sessions, "bob", "dead.2")
+    await open_(sessions, "carol", "dead.3")
+    await open_(sessions, "carol", "alive.1")
+    removed, transitions = await sessions.reap(["bob", "carol", "stranger"], "dead")
+    assert removed == 3
+    assert [transition.user_id for transition in transitions] == ["bob"]
+    assert await sessions.reap(["bob", "carol"], "dead") == (0, [])
+
+
+async def test_a_generation_is_newer_than_what_a_store_said_before_it_lost_its_data(
+    sessions: SessionStore, redis: "Redis", keys: Keys
+) -> None:
+    before = await open_(sessions, "bob", "n.1")
+    await redis.delete(keys.state("bob"), keys.sessions("bob"))
+    await asyncio.sleep(0.002)  # the clock must have moved on by a millisecond
+    assert (await open_(sessions, "bob", "n.1")).generation > before.generation
+
+
+# --- any interleaving -----------------------------------------------------------------------------
+
+NODES = ["a", "b", "c"]
+
+
+@dataclass
+class User:
+    """What should be so."""
+
+    sessions: set[str] = field(default_factory=set)
+    online: bool = False
+    vacancy: int = 0
+    vacated_by: str = ""
+    generation: int = 0
+    changes: list[Transition] = field(default_factory=list)
+
+    @property
+    def vacant(self) -> bool:
+        return self.online and not self.sessions
+
+
+class PresenceMachine(RuleBasedStateMachine):
+    """Connects, drops, goodbyes, graces and node deaths of one user, in any order, some repeated.
+
+    The scripts are the real ones; calls are made one after the other, as Redis carries them out.
+    """
+
+    valkey: Valkey
+
+    sessions = Bundle("sessions")
+    ended = Bundle("ended")
+    vacancies = Bundle("vacancies")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.user = User()
+        self.user_id = "}us:er{*"
+        self.counter = 0
+
+    @initialize()
+    def begin(self) -> None:
+        async def build() -> Batcher:
+            return Batcher(connect(self.valkey.url, timeout_seconds=5), timeout_seconds=5)
+
+        self.batcher = self.runner.run(build())
+        self.keys = Keys(f"test-{secrets.token_hex(6)}:")
+        self.store = SessionStore(self.batcher, self.keys, inbox_ttl_seconds=60)
+
+    def teardown(self) -> None:
+        if hasattr(self, "batcher"):
+            self.runner.run(self.batcher.close())
+        self.runner.close()
+
+    # --- what happens ---
+
+    @rule(target=sessions, node=st.sampled_from(NODES), device=st.sampled_from(["phone", "tv"]))
+    def connect(self, node: str, device: str) -> str:
+        self.counter += 1
+        session_id = f"{node}.{device}{self.counter}"
+        self._open(session_id)
+        return session_id
+
+    @rule(session_id=sessions)
+    def open_again(self, session_id: str) -> None:
+        if session_id in self.user.sessions:
+            self._open(session_id)
+
+    @rule(target=ended, session_id=consumes(sessions))
+    def goodbye(self, session_id: str) -> str:
+        self._close(session_id, goodbye=True)
+        return session_id
+
+    @rule(target=vacancies, session_id=consumes(sessions))
+    def drop(self, session_id: str) -> object:
+        vacancy = self._close(session_id, goodbye=False)
+        return (vacancy, session_id) if vacancy else multiple()
+
+    @rule(target=ended, vacancy=vacancies)
+    def note_who_dropped(self, vacancy: tuple[int, str]) -> str:
+        return vacancy[1]
+
+    @rule(session_id=ended, goodbye=st.booleans())
+    def close_again(self, session_id: str, goodbye: bool) -> None:
+        self._close(session_id, goodbye=goodbye)
+
+    @rule(vacancy=vacancies)
+    def grace_is_over(self, vacancy: tuple[int, str]) -> None:
+        number, _ = vacancy
+        user = self.user
+        transition = self.runner.run(self.store.bury_vacant(self.user_id, number))
+        assert (transition is not None) == (user.vacant and user.vacancy == number)
+        self._changed(transition)
+
+    @rule(node=st.sampled_from(NODES))
+    def node_dies(self, node: str) -> None:
+        user = self.user
+        lost = {session_id for session_id in user.sessions if node_of(session_id) == node}
+        removed, transitions = self.runner.run(self.store.reap([self.user_id], node))
+        assert removed == len(lost)
+        user.sessions -= lost
+        goes = user.vacant and bool(lost or user.vacated_by == node)
+        assert len(transitions) == goes
+        self._changed(transitions[0] if transitions else None)
+
+    # --- what must hold ---
+
+    @invariant()
+    def the_store_says_what_should_be_so(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        user = self.user
+        (state,) = self.runner.run(self.store.states([self.user_id]))
+        (ids,) = self.runner.run(self.store.ids_of_users([self.user_id]))
+        assert set(ids) == user.sessions
+        assert state.online == user.online
+        assert state.generation == user.generation
+        assert user.online or not user.sessions
+        heir = self.runner.run(self.store.vacated_by(self.user_id)) if user.vacant else ""
+        assert heir == (user.vacated_by if user.vacant else "")
+
+    @invariant()
+    def changes_alternate_and_their_generations_rise(self) -> None:
+        changes = self.user.changes
+        assert [c.online for c in changes] == [n % 2 == 0 for n in range(len(changes))]
+        generations = [change.generation for change in changes]
+        assert generations == sorted(set(generations))
+
+    # --- how ---
+
+    def _open(self, session_id: str) -> None:
+        user = self.user
+        opened = self.runner.run(open_(self.store, self.user_id, session_id))
+        assert opened.came_online == (not user.online)
+        user.sessions.add(session_id)
+        if opened.came_online:
+            self._changed(Transition(self.user_id, True, opened.generation, None, 0))
+        assert opened.generation == user.generation
+
+    def _close(self, session_id: str, *, goodbye: bool) -> int:
+        user = self.user
+        existed = session_id in user.sessions
+        user.sessions.discard(session_id)
+        closed = self.runner.run(self.store.close(self.user_id, session_id, goodbye=goodbye))
+        assert closed.existed == existed
+        last = existed and user.vacant
+        assert (closed.transition is not None) == (last and goodbye)
+        if last and not goodbye:
+            assert closed.vacancy > user.vacancy
+            user.vacancy, user.vacated_by = closed.vacancy, node_of(session_id)
+        elif not existed and user.vacant and node_of(session_id) == user.vacated_by:
+            assert closed.vacancy == user.vacancy  # its first answer may have been lost
+        else:
+            assert closed.vacancy == 0
+        self._changed(closed.transition)
+        return closed.vacancy
+
+    def _changed(self, transition: Transition | None) -> None:
+        if transition is not None:
+            self.user.changes.append(transition)
+            self.user.online = transition.online
+            self.user.generation = transition.generation
+
+
+def test_any_interleaving_gives_one_transition_a_change(valkey: Valkey) -> None:
+    machine: Callable[[], RuleBasedStateMachine] = type(
+        "Machine", (PresenceMachine,), {"valkey": valkey}
+    )
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+    )

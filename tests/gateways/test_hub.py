@@ -1,0 +1,379 @@
+"""The hub on a real inbox: each session gets every message once, in order, whatever is lost."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from gateways import hub as hubs
+from gateways.hub import Hub
+from gateways.nudges import CloseNudge, MessageNudge, StatusNudge
+from gateways.ordering import Order
+from gateways.outbound import AsgiOutbound
+from gateways.protocol.codec import Codec
+from gateways.protocol.plain import PlainCodec
+from gateways.session import Identity, Session
+from gateways.store.batcher import Batcher
+from gateways.store.connection import connect
+from gateways.store.errors import StoreUnavailable
+from gateways.store.inbox import Entry, InboxStore
+from gateways.store.keys import Keys
+from tests.gateways.consumers.client import until
+from tests.valkey import Valkey
+
+CODEC: Codec = PlainCodec()
+
+
+class Reader:
+    """A session and what its socket was sent."""
+
+    def __init__(self, user_id: str = "bob", *, max_bytes: int = 1_000_000) -> None:
+        self.frames: list[Any] = []
+        self.close_code: int | None = None
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.session = Session(
+            user_id=user_id,
+            session_id=f"node.{secrets.token_hex(4)}",
+            codec=CODEC,
+            outbound=AsgiOutbound(self._send, max_bytes=max_bytes),
+            identity=Identity(user_id, 0.0),
+            order=Order(),
+        )
+
+    @property
+    def seqs(self) -> list[int]:
+        return [f["data"]["seq"] for f in self.frames if f["event"] == "message"]
+
+    @property
+    def messages(self) -> list[str]:
+        return [f["data"]["message"] for f in self.frames if f["event"] == "message"]
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self.reading.wait()
+        if message["type"] == "websocket.close":
+            self.close_code = message["code"]
+        else:
+            self.frames.append(json.loads(message["text"]))
+
+
+class World:
+    """A hub, the store's inbox, and a user whose messages are stored there."""
+
+    def __init__(self, batcher: Batcher, *, max_messages: int = 1000) -> None:
+        self.keys = Keys(f"test-{secrets.token_hex(6)}:")
+        self.inbox = InboxStore(batcher, self.keys, ttl_seconds=60, max_messages=max_messages)
+        self.hub = Hub(self.inbox)
+        self.stored: list[bytes] = []
+
+    async def store(self, count: int = 1) -> list[int]:
+        seqs = []
+        for _ in range(count):
+            text = b'{"message":"%d"}' % (len(self.stored) + 1)
+            (outcome,) = await self.inbox.deliver(
+                ["bob"], text, accepted_ms=0, repeat_key=None, new_epoch="e"
+            )
+            self.stored.append(text)
+            seqs.append(outcome.seq)
+        return seqs
+
+    def nudge(self, *seqs: int) -> None:
+        for seq in seqs:
+            self.hub.on_message(MessageNudge(self.stored[seq - 1], [("bob", seq)]))
+
+    def attach(self, position: int = 0, *, max_bytes: int = 1_000_000) -> Reader:
+        reader = Reader(max_bytes=max_bytes)
+        self.hub.attach(reader.session)
+        self.hub.place(reader.session, position=position, newest=len(self.stored), epoch="e")
+        return reader
+
+    def reconcile(self) -> None:
+        self.hub.reconcile("bob", epoch="e", seq=len(self.stored))
+
+
+@pytest.fixture
+async def batcher(valkey: Valkey) -> AsyncIterator[Batcher]:
+    batcher = Batcher(connect(valkey.url, timeout_seconds=5), timeout_seconds=5)
+    yield batcher
+    await batcher.close()
+
+
+@pytest.fixture
+def world(batcher: Batcher) -> World:
+    return World(batcher)
+
+
+def everything(reader: Reader, world: World, after: int = 0) -> Callable[[], bool]:
+    return lambda: reader.seqs == list(range(after + 1, len(world.stored) + 1))
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+async def test_history_comes_first_and_then_what_is_new(world: World) -> None:
+    await world.store(120)
+    reader = world.attach()
+    await world.store(2)
+    world.nudge(121, 122)
+    await until(everything(reader, world))
+    assert reader.messages == [str(seq) for seq in range(1, 123)]
+
+
+async def test_a_lost_nudge_is_read_from_the_inbox_with_the_next_one(world: World) -> None:
+    reader = world.attach()
+    await world.store(3)
+    world.nudge(1, 3)
+    await until(everything(reader, world))
+
+
+async def test_nudges_that_only_overtook_each_other_cost_no_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def after(*_: Any, **__: Any) -> list[Entry]:
+        raise AssertionError
+
+    monkeypatch.setattr(world.inbox, "after", after)
+    reader = world.attach()
+    await world.store(3)
+    world.nudge(3, 2, 1)
+    await until(everything(reader, world))
+    await until(lambda: not world.hub._readers)
+
+
+async def test_the_last_nudge_of_a_burst_is_made_up_for_by_the_reconcile(world: World) -> None:
+    reader = world.attach()
+    await world.store(5)
+    world.reconcile()
+    await until(everything(reader, world))
+
+
+async def test_all_sessions_of_a_user_get_every_message(world: World) -> None:
+    await world.store(3)
+    readers = [world.attach(position) for position in (0, 2, 3)]
+    (seq,) = await world.store()
+    world.nudge(seq)
+    for reader, position in zip(readers, (0, 2, 3), strict=True):
+        await until(everything(reader, world, after=position))
+
+
+async def test_a_reconcile_of_another_epoch_touches_nothing(world: World) -> None:
+    reader = world.attach()
+    world.hub.reconcile("bob", epoch="another", seq=7)
+    world.hub.reconcile("stranger", epoch="e", seq=7)
+    assert not reader.session.order.behind
+
+
+async def test_a_trimmed_inbox_ends_the_session_instead_of_leaving_a_hole(
+    batcher: Batcher,
+) -> None:
+    world = World(batcher, max_messages=5)
+    reader = world.attach()
+    await world.store(20)
+    world.reconcile()
+    await until(lambda: reader.close_code is not None)
+    assert (reader.close_code, reader.seqs) == (4508, [])
+
+
+async def test_an_inbox_that_is_gone_ends_the_session(world: World) -> None:
+    reader = world.attach()
+    world.hub.reconcile("bob", epoch="e", seq=3)
+    await until(lambda: reader.close_code == 4508)
+
+
+async def test_a_reader_waits_for_the_store_to_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "RETRY_SECONDS", 0.01)
+    real, failures = world.inbox.after, iter(range(3))
+
+    async def after(*args: Any, **options: Any) -> list[Entry]:
+        if next(failures, None) is not None:
+            raise StoreUnavailable
+        return await real(*args, **options)
+
+    monkeypatch.setattr(world.inbox, "after", after)
+    await world.store(2)
+    reader = world.attach()
+    await until(everything(reader, world))
+
+
+async def test_a_defect_in_a_reader_closes_its_socket(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def after(*_: Any, **__: Any) -> list[Entry]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world.inbox, "after", after)
+    await world.store()
+    reader = world.attach()
+    await until(lambda: reader.close_code == 1011)
+
+
+async def test_history_is_read_at_the_pace_of_the_socket(world: World) -> None:
+    await world.store(3 * hubs.PAGE)
+    reader = world.attach()
+    reader.reading.clear()
+    other = world.attach()
+    await until(everything(other, world))  # a slow one slows nobody else
+    assert reader.session.order.position == hubs.PAGE
+    reader.reading.set()
+    await until(everything(reader, world))
+
+
+async def test_a_session_that_left_gets_nothing_more(world: World) -> None:
+    await world.store(1)
+    reader = world.attach()
+    assert world.hub.detach(reader.session)
+    assert world.hub.detach(reader.session)
+    await world.store(1)
+    world.nudge(2)
+    assert reader.seqs == []
+    assert (len(world.hub), list(world.hub), world.hub.user_ids) == (0, [], [])
+    assert not world.hub._readers
+
+
+async def test_a_user_stays_while_another_session_does(world: World) -> None:
+    one, other = world.attach(), world.attach()
+    assert not world.hub.detach(one.session)
+    assert world.hub.of_user("bob") == [other.session]
+    assert len(world.hub) == 1
+
+
+# --- what was handed over -------------------------------------------------------------------------
+
+
+async def test_the_newest_seq_that_any_session_was_handed_is_told_once(world: World) -> None:
+    await world.store(3)
+    ahead, behind = world.attach(2), world.attach(0)
+    await until(lambda: everything(ahead, world, 2)() and everything(behind, world)())
+    assert world.hub.take_handed() == {"bob": ("e", 3)}
+    assert world.hub.take_handed() == {}
+
+
+async def test_what_could_not_be_told_is_kept_unless_it_is_superseded(world: World) -> None:
+    world.hub.give_back_handed([("bob", ("e", 3)), ("carol", ("e", 1))])
+    await world.store(5)
+    reader = world.attach(4)
+    await until(everything(reader, world, 4))
+    world.hub.give_back_handed([("bob", ("e", 3))])
+    assert world.hub.take_handed() == {"bob": ("e", 5), "carol": ("e", 1)}
+
+
+async def test_a_closed_socket_is_handed_nothing_more(world: World) -> None:
+    """What it can't be sent must come with the user's next session."""
+    reader = world.attach()
+    reader.session.end(4508, "Too slow.")
+    await world.store(2)
+    world.nudge(1, 2)
+    world.reconcile()
+    await until(lambda: not world.hub._readers)
+    assert world.hub.take_handed() == {}
+    assert reader.session.order.position == 0
+
+
+# --- any interleaving -----------------------------------------------------------------------------
+
+Step = tuple[str, int]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["store", "nudge", "nudge", "reconcile", "resume", "let others run"]),
+        st.integers(1, 12),
+    ),
+    max_size=25,
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=steps)
+async def test_any_interleaving_hands_each_message_over_once_in_order(
+    valkey: Valkey, steps: list[Step]
+) -> None:
+    batcher = Batcher(connect(valkey.url, timeout_seconds=5), timeout_seconds=5)
+    world = World(batcher)
+    reader, received = world.attach(), 0
+    for step, number in steps:
+        if step == "store":
+            await world.store(number)
+        elif step == "nudge" and world.stored:
+            # Late ones, doubled ones; those that no step picks are lost.
+            world.nudge(max(1, len(world.stored) - number % 4))
+        elif step == "reconcile":
+            world.reconcile()
+        elif step == "resume":
+            world.hub.detach(reader.session)
+            await reader.session.outbound.drained()
+            assert reader.seqs == list(range(received + 1, received + len(reader.seqs) + 1))
+            received += len(reader.seqs)
+            reader = world.attach(received)
+        else:
+            await asyncio.sleep(number / 1000)
+    world.reconcile()
+    await until(lambda: reader.session.order.position == len(world.stored))
+    await reader.session.outbound.drained()
+    assert reader.seqs == list(range(received + 1, len(world.stored) + 1))
+    world.hub.detach(reader.session)
+    await batcher.close()
+
+
+# --- status and closing ---------------------------------------------------------------------------
+
+
+def status(generation: int, *, watchers: tuple[str, ...] = ("bob",)) -> StatusNudge:
+    return StatusNudge("alice", generation % 2 == 1, generation, "a@x", 1000, list(watchers))
+
+
+@given(order=st.permutations(list(range(1, 8))), seed=st.integers(0, 3))
+@settings(deadline=None)
+async def test_a_late_change_never_undoes_a_newer_one(order: list[int], seed: int) -> None:
+    hub = Hub(inbox=None)  # type: ignore[arg-type]  # statuses need none
+    reader = Reader()
+    hub.attach(reader.session)
+    for generation in order + order[:seed]:
+        hub.on_status(status(generation))
+        await asyncio.sleep(0)
+    await reader.session.outbound.drained()
+    seen = [f["data"]["status"] for f in reader.frames]
+    assert seen[-1] == "online"  # the newest of the seven
+    assert len(seen) <= len(order)
+
+
+async def test_only_watchers_hear_of_a_change(world: World) -> None:
+    watcher, other = Reader("bob"), Reader("carol")
+    world.hub.attach(watcher.session)
+    world.hub.attach(other.session)
+    world.hub.on_status(status(1, watchers=("bob", "absent")))
+    await until(lambda: len(watcher.frames) == 1)
+    assert watcher.frames[0] == {
+        "event": "user_status_update",
+        "data": {
+            "userId": "alice",
+            "status": "online",
+            "email": "a@x",
+            "lastSeen": "1970-01-01T00:00:01.000Z",
+        },
+    }
+    assert other.frames == []
+
+
+async def test_the_generations_that_are_remembered_are_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "GENERATIONS", 3)
+    for number in range(10):
+        world.hub.on_status(StatusNudge(f"user{number}", True, 1, None, 0, []))
+    assert list(world.hub._generations) == ["user7", "user8", "user9"]
+
+
+async def test_a_close_ends_the_session_that_it_names_and_no_other(world: World) -> None:
+    one, other = world.attach(), world.attach()
+    world.hub.on_close(CloseNudge("bob", one.session.session_id, 4403, "Revoked."))
+    world.hub.on_close(CloseNudge("bob", "node.gone", 4403, "Revoked."))
+    world.hub.on_close(CloseNudge("stranger", other.session.session_id, 4403, "Revoked."))
+    await until(lambda: one.close_code == 4403)
+    assert other.close_code is None

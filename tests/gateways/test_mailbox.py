@@ -1,0 +1,241 @@
+"""The mailbox on the shipped channel layer: what is sent arrives, and deafness is seen and healed."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.conf import settings
+from redis.asyncio import Redis
+
+from gateways import mailbox as mailboxes
+from gateways.mailbox import Mailbox
+from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+from gateways.store.errors import StoreUnavailable
+from tests.gateways.consumers.client import until
+from tests.valkey import Valkey, running_valkey
+
+
+class Received:
+    """Takes what arrives, as the hub does."""
+
+    def __init__(self) -> None:
+        self.nudges: list[Nudge] = []
+        self.fail = False
+
+    def take(self, nudge: Nudge) -> None:
+        if self.fail:
+            raise ZeroDivisionError
+        self.nudges.append(nudge)
+
+    on_message = on_status = on_close = take
+
+
+class Node:
+    def __init__(self, layer: Any, node_id: str, prefix: str) -> None:
+        self.id = node_id
+        self.layer = layer
+        self.received = Received()
+        self.heard_again = 0
+        self.mailbox = Mailbox(
+            layer,
+            self.received,
+            node_id=node_id,
+            prefix=prefix,
+            timeout_seconds=5,
+            on_hearing_again=self._hear_again,
+        )
+
+    def _hear_again(self) -> None:
+        self.heard_again += 1
+
+    async def stop(self) -> None:
+        await self.mailbox.stop()
+        await self.layer.flush()
+
+
+MakeNode = Callable[[str], Awaitable[Node]]
+
+
+def shipped_layer(url: str, prefix: str) -> Any:
+    """The channel layer as settings.CHANNEL_LAYERS has it, at the tests' own server."""
+    config: Any = settings.CHANNEL_LAYERS["default"]["CONFIG"]
+    return RedisPubSubChannelLayer(hosts=[{**config["hosts"][0], "address": url}], prefix=prefix)
+
+
+@pytest.fixture
+async def make_node(valkey: Valkey) -> AsyncIterator[MakeNode]:
+    prefix = f"test-{secrets.token_hex(4)}:"
+    nodes: list[Node] = []
+
+    async def make(node_id: str) -> Node:
+        node = Node(shipped_layer(valkey.url, prefix), node_id, prefix)
+        nodes.append(node)
+        await node.mailbox.start()
+        return node
+
+    yield make
+    for node in nodes:
+        await node.stop()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailboxes, "ECHO_SECONDS", 0.05)
+    monkeypatch.setattr(mailboxes, "DEAF_SECONDS", 0.3)
+
+
+def message(number: int) -> MessageNudge:
+    return MessageNudge(b"%d" % number, [("bob", number)])
+
+
+async def test_a_nudge_of_every_kind_arrives_at_the_node_it_is_for(make_node: MakeNode) -> None:
+    one, other = await make_node("one"), await make_node("other")
+    sent: list[Nudge] = [
+        MessageNudge(b'{"a":"\xf0\x9f\x98\x80"}', [("}مرحبا{", 7), ("bob", 2**53)]),
+        StatusNudge("alice", True, 3, None, 1000, ["bob"]),
+        CloseNudge("bob", "other.1", 4403, "Revoked."),
+    ]
+    for nudge in sent:
+        one.mailbox.send("other", nudge)
+    await one.mailbox.flushed()
+    await until(lambda: len(other.received.nudges) == 3)
+    assert other.received.nudges == sent
+    assert one.received.nudges == []
+
+
+async def test_what_is_for_the_node_itself_takes_no_detour(make_node: MakeNode) -> None:
+    node = await make_node("one")
+    node.mailbox.send("one", message(1))
+    assert node.received.nudges == [message(1)]
+
+
+async def test_many_nudges_arrive_in_order(make_node: MakeNode) -> None:
+    one, other = await make_node("one"), await make_node("other")
+    for number in range(2 * mailboxes.MAX_BATCH + 1):
+        one.mailbox.send("other", message(number))
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await until(lambda: len(other.received.nudges) == 2 * mailboxes.MAX_BATCH + 1)
+    assert other.received.nudges == [message(n) for n in range(2 * mailboxes.MAX_BATCH + 1)]
+
+
+async def test_a_nudge_to_a_node_that_is_gone_harms_nobody(make_node: MakeNode) -> None:
+    one, other = await make_node("one"), await make_node("other")
+    one.mailbox.send("gone", message(1))
+    one.mailbox.send("other", message(2))
+    await until(lambda: other.received.nudges == [message(2)])
+    await one.mailbox.flushed()
+
+
+async def test_a_nudge_that_fails_does_not_stop_the_next(make_node: MakeNode) -> None:
+    one, other = await make_node("one"), await make_node("other")
+    other.received.fail = True
+    one.mailbox.send("other", message(1))
+    await one.mailbox.flushed()
+    await other.layer.send(other.mailbox._channel("other"), {"type": "nudges", "nudges": b"\xc1"})
+    await until(lambda: other.mailbox._heard >= other.mailbox._called - 1)
+    other.received.fail = False
+    one.mailbox.send("other", message(2))
+    await until(lambda: other.received.nudges == [message(2)])
+
+
+async def test_what_waits_for_one_node_is_bounded(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailboxes, "MAX_WAITING", 5)
+    one, other = await make_node("one"), await make_node("other")
+    for number in range(20):
+        one.mailbox.send("other", message(number))
+    await one.mailbox.flushed()
+    await until(lambda: len(other.received.nudges) == 5)
+    assert other.received.nudges == [message(number) for number in range(5)]
+
+
+async def test_a_layer_that_fails_loses_the_nudge_and_nothing_else(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await make_node("one"), await make_node("other")
+    real = one.layer.send
+
+    async def fail(*_: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(one.layer, "send", fail)
+    one.mailbox.send("other", message(1))
+    await one.mailbox.flushed()
+    monkeypatch.setattr(one.layer, "send", real)
+    one.mailbox.send("other", message(2))
+    await until(lambda: other.received.nudges == [message(2)])
+
+
+async def test_a_missed_echo_is_a_sign_that_other_things_were_missed(make_node: MakeNode) -> None:
+    node = await make_node("one")
+    node.mailbox._take(Echo(node.mailbox._heard + 1))
+    assert node.heard_again == 0
+    node.mailbox._take(Echo(node.mailbox._heard + 2))
+    assert node.heard_again == 1
+
+
+async def test_a_node_that_cannot_hear_itself_does_not_start(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(shipped_layer(valkey.url, "test:"), "one", "test:")
+    node.mailbox._timeout_seconds = 0.05
+
+    async def nowhere(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(node.layer, "send", nowhere)
+    with pytest.raises(StoreUnavailable):
+        await node.mailbox.start()
+    assert node.mailbox.deaf
+    await node.stop()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_killed_subscription_is_noticed_and_heals(make_node: MakeNode, valkey: Valkey) -> None:
+    node, other = await make_node("one"), await make_node("other")
+    for kills in range(1, 3):
+        async with Redis.from_url(valkey.url) as redis:
+            assert await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub") >= 1
+        # The reconcile is called for: nudges of between are gone.
+        await until(lambda kills=kills: node.heard_again >= kills)  # type: ignore[misc]
+        await until(lambda: not node.mailbox.deaf and not other.mailbox.deaf)
+        other.mailbox.send("one", message(kills))
+        await until(lambda kills=kills: node.received.nudges[-1:] == [message(kills)])  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_subscription_that_redis_knows_nothing_of_is_started_anew(
+    make_node: MakeNode, valkey: Valkey
+) -> None:
+    """As after a subscribe that failed in an outage: the layer believes that it listens."""
+    node = await make_node("one")
+    channel = node.mailbox._channel("one")
+    (shard,) = node.layer._layers[asyncio.get_running_loop()]._shards
+    await shard._pubsub.unsubscribe(channel)
+    await until(lambda: node.mailbox.deaf)
+    heard_again = node.heard_again
+    await until(lambda: not node.mailbox.deaf)
+    await until(lambda: node.heard_again > heard_again)
+
+
+# A real wait: redis-py's own time-out of 5 s once killed every subscriber that idled for longer.
+async def test_a_mailbox_that_idled_for_15_seconds_still_hears(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mailboxes, "ECHO_SECONDS", 1000)  # else it would not idle
+    with running_valkey() as own:
+        one = Node(shipped_layer(own.url, "test:"), "one", "test:")
+        other = Node(shipped_layer(own.url, "test:"), "other", "test:")
+        await one.mailbox.start()
+        await other.mailbox.start()
+        await asyncio.sleep(15)
+        assert not one.mailbox.deaf
+        other.mailbox.send("one", message(1))
+        await until(lambda: one.received.nudges == [message(1)])
+        await one.stop()
+        await other.stop()
