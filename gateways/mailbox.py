@@ -90,10 +90,7 @@ class Mailbox:
 
     async def stop(self) -> None:
         mine = [task for task in (self._caller, self._listener) if task is not None]
-        tasks = [*mine, *self._senders.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(*mine, *self._senders.values())
 
     async def flushed(self) -> None:
         """Wait until what was given to `send` is on its way, or given up."""
@@ -174,8 +171,7 @@ class Mailbox:
     async def _subscribe_anew(self) -> None:
         """The layer may hold a subscription that Redis knows nothing of: start it from nothing."""
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await _end(self._listener)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._layer.flush()
@@ -204,3 +200,13 @@ class Mailbox:
 
     def _channel(self, node_id: str) -> str:
         return f"{self._prefix}node.{node_id}"
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel until all are done: redis-py loses a cancellation that comes while it connects."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=ECHO_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)

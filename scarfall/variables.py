@@ -62,7 +62,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("WS_PING_TIMEOUT", integer(100, 3_600_000, "ms"), "20000", "A client that has not answered a ping by then is gone."),
     ),
     "Messages": (
-        Variable("INBOX_TTL", seconds(zero=True), "604800", "Age at which a message that nobody fetched is dropped; 0: never."),
+        Variable("INBOX_TTL", seconds(zero=True), "604800", "Age at which a message is dropped; 0: none is kept, and who is not there gets nothing."),
         Variable("INBOX_MAX_MESSAGES", integer(1, 1_000_000), "1000", "Messages that wait for one user; beyond that the oldest is dropped."),
         Variable("MAX_MESSAGE_BYTES", integer(1, 16_777_216, "bytes"), "65536", "Largest message."),
         Variable("MAX_RECIPIENTS", integer(1, 100_000), "1000", "Most recipients of one message."),

@@ -39,7 +39,7 @@ class Deadlines:
     def _wake(self) -> None:
         self._timer_at = float("inf")
         now = time.monotonic()
-        for name, (at, call) in list(self._due.items()):
+        for name, (at, call) in sorted(self._due.items(), key=lambda due: due[1][0]):
             if at <= now and self._due.get(name) == (at, call):
                 del self._due[name]
                 call()

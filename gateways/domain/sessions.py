@@ -99,11 +99,12 @@ class Sessions:
         `idle_seconds` is given, those idle for longer; presence that no session holds up. The
         directory is set right on the way.
         """
-        live = set(await self._nodes.all())
         async for user_ids in self._user_ids():
             if not dry_run:
                 await self._presence.index(user_ids)
             stored = await self._sessions.of_users(user_ids)
+            # After the sessions: a node that has just come took its lease before it took them.
+            live = set(await self._nodes.all())
             for user_id, sessions in zip(user_ids, stored, strict=True):
                 for finding in await self._sweep_user(
                     user_id, sessions, live, idle_seconds, dry_run=dry_run

@@ -8,6 +8,7 @@ the next ones gather, which makes the batches larger the busier the process is.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
@@ -126,6 +127,10 @@ class Batcher:
                 if unknown:
                     results = await self._load_and_repeat(results, unknown)
         except (RedisError, OSError, TimeoutError) as error:
+            # What was sent may still wait in a hung server's sockets. Only on connections that are
+            # new will that server come to what follows after it, and not before.
+            with suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             sentence = f"Redis does not answer: {str(error) or type(error).__name__}"
             for pending in batch:
                 _resolve(pending.future, StoreUnavailable(sentence))

@@ -1,4 +1,4 @@
-"""The mailbox on the shipped channel layer: what is sent arrives, and deafness is seen and healed."""
+"""The mailbox on the shipped channel layer: what is sent arrives, deafness is seen and healed."""
 
 import asyncio
 import secrets
@@ -196,11 +196,13 @@ async def test_a_node_that_cannot_hear_itself_does_not_start(
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_killed_subscription_is_noticed_and_heals(make_node: MakeNode, valkey: Valkey) -> None:
+async def test_a_killed_subscription_is_noticed_and_heals(
+    make_node: MakeNode, valkey: Valkey
+) -> None:
     node, other = await make_node("one"), await make_node("other")
     for kills in range(1, 3):
         async with Redis.from_url(valkey.url) as redis:
-            assert await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub") >= 1
+            assert await redis.client_kill_filter(_type="pubsub") >= 1
         # The reconcile is called for: nudges of between are gone.
         await until(lambda kills=kills: node.heard_again >= kills)  # type: ignore[misc]
         await until(lambda: not node.mailbox.deaf and not other.mailbox.deaf)
@@ -221,6 +223,31 @@ async def test_a_subscription_that_redis_knows_nothing_of_is_started_anew(
     heard_again = node.heard_again
     await until(lambda: not node.mailbox.deaf)
     await until(lambda: node.heard_again > heard_again)
+
+
+async def test_a_cancellation_that_the_layer_loses_holds_nothing_up(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As redis-py does while it connects."""
+    monkeypatch.setattr(mailboxes, "ECHO_SECONDS", 0.05)
+    node = await make_node("one")
+    real, losses = node.layer.receive, [1, 2]
+
+    async def receive(channel: str) -> Any:
+        while True:
+            try:
+                return await real(channel)
+            except asyncio.CancelledError:
+                if not losses:
+                    raise
+                losses.pop()
+
+    monkeypatch.setattr(node.layer, "receive", receive)
+    heard = node.mailbox._heard
+    await until(lambda: node.mailbox._heard > heard + 1)  # by now it listens to the new one
+    async with asyncio.timeout(10):
+        await node.mailbox.stop()
+    assert losses == []
 
 
 # A real wait: redis-py's own time-out of 5 s once killed every subscriber that idled for longer.

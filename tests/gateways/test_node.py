@@ -255,15 +255,17 @@ async def test_a_duty_that_fails_is_taken_up_again(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await make_gateway()
-    real, failures = node.node._renew, iter([StoreUnavailable(), ZeroDivisionError()])
+    real, failures = node.node._renew, [ZeroDivisionError(), StoreUnavailable()]
+    renewals: list[bool] = []
 
     async def renew() -> None:
-        if (failure := next(failures, None)) is not None:
-            raise failure
+        if failures:
+            raise failures.pop()
         await real()
+        renewals.append(True)
 
     monkeypatch.setattr(node.node, "_renew", renew)
-    await until(lambda: next(failures, None) is None)
+    await until(lambda: bool(renewals))
     assert await node.ready_reason() is None
 
 
@@ -327,7 +329,6 @@ async def test_one_node_sweeps_for_all(
         return not await online(one, "ghost") and not await in_directory(one, "ghost")
 
     await until(swept)
-    assert await redis.exists(keys.duty("sweep")) in (0, 1)
 
 
 def nodes_record() -> SessionRecord:

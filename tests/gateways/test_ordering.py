@@ -1,5 +1,6 @@
-"""Each message once, in order, without a hole: whatever the nudges do and however the reads fall."""
+"""Each message once, in order, without a hole: whatever the nudges do, however the reads fall."""
 
+import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -8,7 +9,6 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-import pytest
 
 from gateways.ordering import MAX_HELD, Hole, Numbered, Order
 

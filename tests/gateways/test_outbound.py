@@ -57,7 +57,7 @@ class Socket:
         else:
             self.writable.clear()
 
-    def close_now(self, code: int, reason: str) -> None:
+    def close_now(self, code: int, reason: str) -> None:  # noqa: ARG002 - as it is called
         self.peer.closes.append(code)
 
 

@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], what: str = "a 
 
 def token(user_id: str, *, lifetime_seconds: float = 3600, **claims: Any) -> str:
     payload = {"sub": user_id, "exp": time.time() + lifetime_seconds, **claims}
-    return jwt.encode(payload, settings.JWT_SECRET, algorithm="HS256")
+    return jwt.encode(payload, str(settings.JWT_SECRET), algorithm="HS256")
 
 
 class Client:

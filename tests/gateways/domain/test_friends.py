@@ -1,42 +1,40 @@
-"""Friend lists: what `set`, `add` and `remove` leave on each side."""
+"""Friend lists as the platform sets them, and which friends are online."""
 
 from gateways.gateway import Gateway
+from tests.gateways.consumers.client import connect_as
 
 
-async def lists(gateway: Gateway, *user_ids: str) -> list[list[str]]:
-    return [await gateway.friends.of(user_id) for user_id in user_ids]
+async def test_setting_a_list_replaces_it(gateway: Gateway) -> None:
+    friends = gateway.friends
+    assert await friends.set("alice", ["bob", "carol"]) == 2
+    assert await friends.set("alice", ["carol", "dora", "dora", "alice"]) == 2
+    assert await friends.of("alice") == ["carol", "dora"]
+    assert await friends._friends.watchers("bob") == []
+    assert await friends.set("alice", []) == 0
+    assert await friends.of("alice") == []
 
 
-async def test_added_friends_are_on_both_lists(gateway: Gateway) -> None:
-    assert await gateway.friends.add("alice", ["bob", "carol", "bob", "alice"]) == 2
-    assert await lists(gateway, "alice", "bob", "carol") == [["bob", "carol"], ["alice"], ["alice"]]
-    assert await gateway.friends.add("alice", ["bob"]) == 2
+async def test_friends_who_are_online_are_listed_by_id(gateway: Gateway) -> None:
+    await gateway.friends.set("alice", ["dora", "carol", "bob"])
+    async with (
+        connect_as(gateway, "dora"),
+        connect_as(gateway, "bob", claims={"email": "b@x"}),
+        connect_as(gateway, "stranger"),
+    ):
+        online = await gateway.friends.online("alice")
+    assert [(friend.user_id, friend.email) for friend in online] == [("bob", "b@x"), ("dora", None)]
+    assert all(friend.status == "online" and friend.last_seen for friend in online)
+    assert await gateway.friends.online("stranger") == []
 
 
-async def test_an_addition_that_is_not_mutual_is_on_one_list(gateway: Gateway) -> None:
-    await gateway.friends.add("alice", ["bob"], mutual=False)
-    assert await lists(gateway, "alice", "bob") == [["bob"], []]
-
-
-async def test_removed_friends_are_on_neither_list(gateway: Gateway) -> None:
-    await gateway.friends.add("alice", ["bob", "carol"])
-    assert await gateway.friends.remove("alice", ["bob", "dora"]) == 1
-    assert await lists(gateway, "alice", "bob", "carol") == [["carol"], [], ["alice"]]
-
-
-async def test_a_removal_that_is_not_mutual_leaves_the_other_side(gateway: Gateway) -> None:
-    await gateway.friends.add("alice", ["bob"])
-    await gateway.friends.remove("alice", ["bob"], mutual=False)
-    assert await lists(gateway, "alice", "bob") == [[], ["alice"]]
-
-
-async def test_an_empty_addition_changes_nothing(gateway: Gateway) -> None:
-    await gateway.friends.add("alice", ["bob"])
-    assert await gateway.friends.add("alice", []) == 1
-    assert await gateway.friends.remove("alice", []) == 1
-
-
-async def test_a_set_list_replaces_what_was_there(gateway: Gateway) -> None:
-    await gateway.friends.set("alice", ["bob", "carol"])
-    assert await gateway.friends.set("alice", ["carol", "dora", "alice"]) == 2
-    assert await lists(gateway, "alice") == [["carol", "dora"]]
+async def test_a_mutual_friendship_is_on_both_lists(gateway: Gateway) -> None:
+    friends = gateway.friends
+    assert await friends.add("alice", ["bob", "alice", "bob"]) == 1
+    assert await friends.of("bob") == ["alice"]
+    assert await friends.add("alice", ["carol"], mutual=False) == 2
+    assert await friends.of("carol") == []
+    assert await friends.remove("alice", ["bob", "stranger"]) == 1
+    assert await friends.of("bob") == []
+    await friends.add("alice", ["bob"])
+    assert await friends.remove("alice", ["bob"], mutual=False) == 1
+    assert await friends.of("bob") == ["alice"]

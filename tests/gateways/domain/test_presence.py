@@ -143,9 +143,7 @@ async def test_a_change_is_announced_until_the_store_takes_it(
     assert told == ["alice"]
 
 
-async def test_settling_gives_up_in_time(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_settling_gives_up_in_time(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(_: Any) -> list[str]:
         raise StoreUnavailable
 

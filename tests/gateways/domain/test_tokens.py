@@ -99,7 +99,9 @@ async def refused(token: str) -> str:
 
 async def test_a_token_says_who_its_bearer_is() -> None:
     identity = await verify(
-        sign(email="a@example.org", scope="presence:detailed chat", deviceInfo={"os": "x"}, exp=2**32)
+        sign(
+            email="a@example.org", scope="presence:detailed chat", deviceInfo={"os": "x"}, exp=2**32
+        )
     )
     assert identity == Identity(
         "alice",
@@ -223,7 +225,9 @@ async def test_an_expiry_of_a_kind_that_is_none_is_refused(exp: str) -> None:
     await refused(sign_raw(b'{"sub":"alice","exp":%b}' % exp.encode()))
 
 
-@pytest.mark.parametrize("sub", [None, "", 7, True, [], {}, "x" * 129, "a\n", "\x00", "a\u2028", "\u202e"])
+@pytest.mark.parametrize(
+    "sub", [None, "", 7, True, [], {}, "x" * 129, "a\n", "\x00", "a\u2028", "\u202e"]
+)
 async def test_a_user_id_that_is_none_is_refused(sub: Any) -> None:
     await refused(sign_raw(json.dumps({"exp": 9999999999, "sub": sub}).encode()))
 
@@ -277,16 +281,17 @@ async def test_audience_and_issuer_are_enforced_where_they_are_configured(
     configure: Configure,
 ) -> None:
     configure(AUDIENCE="scarfall", ISSUER="https://platform")
-    good = {"aud": "scarfall", "iss": "https://platform"}
+    good: dict[str, Any] = {"aud": "scarfall", "iss": "https://platform"}
     assert (await verify(sign(**good))).user_id == "alice"
     assert (await verify(sign(**{**good, "aud": ["x", "scarfall"]}))).user_id == "alice"
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"aud": "scarfall"},
         {"iss": "https://platform"},
         {**good, "aud": "another"},
         {**good, "iss": "https://another"},
         {**good, "aud": None},
-    ):
+    )
+    for wrong in wrongs:
         await refused(sign(**wrong))
 
 
@@ -390,13 +395,9 @@ def key_server() -> Iterator[KeyServer]:
 
 
 @pytest.fixture
-async def verifier(
-    key_server: KeyServer, configure: Configure, pair: KeyPair
-) -> Any:
+async def verifier(key_server: KeyServer, configure: Configure, pair: KeyPair) -> Any:
     key_server.keys = [pair.jwk]
-    configure(
-        ALGORITHM=pair.algorithm, SIGNING_KEY="", VERIFYING_KEY="", JWK_URL=key_server.url
-    )
+    configure(ALGORITHM=pair.algorithm, SIGNING_KEY="", VERIFYING_KEY="", JWK_URL=key_server.url)
     verifier = TokenVerifier()
     yield verifier
     verifier.close()

@@ -1,4 +1,4 @@
-"""The two catalogues hold together: every failure has a code of its own, and says what it should."""
+"""The two catalogues hold together: a code of its own for every failure, and what it says."""
 
 import pytest
 

@@ -71,7 +71,9 @@ def test_a_payload_that_does_not_fit_is_refused_by_the_name_of_its_field(
     assert "$" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("user_id", ["{a}", "}b:*", "a b", "😀", "مرحبا", "x" * 128, "名前", "'\"\\/"])
+@pytest.mark.parametrize(
+    "user_id", ["{a}", "}b:*", "a b", "😀", "مرحبا", "x" * 128, "名前", "'\"\\/"]
+)
 def test_ids_of_any_script_and_punctuation_are_taken(user_id: str) -> None:
     data = message(recipientIds=[user_id], messageId=user_id[:64])
     assert parse(data, SendMessage).recipient_ids == [user_id]
@@ -79,7 +81,12 @@ def test_ids_of_any_script_and_punctuation_are_taken(user_id: str) -> None:
 
 @pytest.mark.parametrize(
     "metadata",
-    ['{"a":9007199254740992}', '{"a":[-9007199254740992]}', '{"a":%s}' % ("9" * 4000), '{"a":1e400}'],
+    [
+        '{"a":9007199254740992}',
+        '{"a":[-9007199254740992]}',
+        '{"a":%s}' % ("9" * 4000),
+        '{"a":1e400}',
+    ],
 )
 def test_numbers_that_no_client_reads_back_are_refused(metadata: str) -> None:
     with pytest.raises(InvalidPayload, match="metadata"):

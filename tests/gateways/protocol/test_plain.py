@@ -72,10 +72,9 @@ def serve(frame: str) -> Inbound | None:
     for struct in REQUESTS:
         try:
             request = parse(inbound.data, struct)
-        except InvalidPayload as error:
-            assert str(error)
-        else:
-            strictly(msgspec.json.encode(request))
+        except InvalidPayload:
+            continue
+        strictly(msgspec.json.encode(request))
     return inbound
 
 
@@ -95,8 +94,12 @@ def strictly(encoded: bytes) -> Any:
 @example('{"event":"x","data":{"recipientIds":["a"],"message":"","metadata":{"a":NaN}}}')
 @example('{"event":"x","data":{"recipientIds":["a"],"message":"","metadata":{"a":1e400}}}')
 @example('{"event":"x","data":{"recipientIds":["a"],"message":"\\ud800"}}')
-@example('{"event":"x","data":{"recipientIds":["a"],"message":"","metadata":{"a":%s}}}' % ("9" * 4000))
-@example('{"event":"x","data":{"recipientIds":["a"],"message":"","metadata":{"a":%s}}}' % ("9" * 5000))
+@example(
+    '{"event":"x","data":{"recipientIds":["a"],"message":"","metadata":{"a":%s}}}' % ("9" * 4000)
+)
+@example(
+    '{"event":"x","data":{"recipientIds":["a"],"message":"","metadata":{"a":%s}}}' % ("9" * 5000)
+)
 @example('{"event":"x","id":%s}' % ("9" * 5000))
 @example("\ud800")
 @example("")
@@ -119,10 +122,14 @@ def test_what_was_decoded_can_be_answered_in_json(frame: str) -> None:
 
 @given(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=64),
-    st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER) | st.text(st.characters(codec="utf-8"), max_size=64) | st.none(),
+    st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER)
+    | st.text(st.characters(codec="utf-8"), max_size=64)
+    | st.none(),
     strict_json,
 )
-def test_a_request_comes_through_as_it_was_sent(event: str, request_id: int | str | None, data: Any) -> None:
+def test_a_request_comes_through_as_it_was_sent(
+    event: str, request_id: int | str | None, data: Any
+) -> None:
     inbound = codec.decode(json.dumps({"event": event, "id": request_id, "data": data}))
     assert (inbound.event, inbound.request_id) == (event, request_id)
     assert json.loads(bytes(inbound.data)) == ({} if data is None else data)
@@ -158,7 +165,7 @@ def test_what_is_no_request_is_an_invalid_frame(frame: str) -> None:
 
 @pytest.mark.parametrize("data", ["", ',"data":null', ',"data": null ', ',"data":{}'])
 def test_an_event_without_data_has_an_empty_object(data: str) -> None:
-    inbound = codec.decode('{"event":"ping"%s}' % data)
+    inbound = codec.decode('{"event":"ping"' + data + "}")
     assert parse(inbound.data, Nothing) == Nothing()
 
 

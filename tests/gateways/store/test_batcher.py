@@ -36,7 +36,9 @@ class CountingBatcher(Batcher):
 
 
 @asynccontextmanager
-async def on(valkey: Valkey, timeout_seconds: float = SHORT_SECONDS) -> AsyncIterator[CountingBatcher]:
+async def on(
+    valkey: Valkey, timeout_seconds: float = SHORT_SECONDS
+) -> AsyncIterator[CountingBatcher]:
     redis = connect(valkey.url, timeout_seconds=timeout_seconds)
     batcher = CountingBatcher(redis, timeout_seconds=timeout_seconds)
     try:
@@ -101,20 +103,23 @@ async def test_at_most_two_pipelines_are_under_way_and_the_rest_gathers(
 async def test_each_caller_gets_its_own_result(valkey: Valkey, keys: Keys) -> None:
     async with on(valkey) as batcher:
         await batcher.call_all([("SET", f"{keys.prefix}{n}", n) for n in range(50)])
-        values = await asyncio.gather(*[batcher.call("GET", f"{keys.prefix}{n}") for n in range(50)])
+        values = await asyncio.gather(
+            *[batcher.call("GET", f"{keys.prefix}{n}") for n in range(50)]
+        )
         assert values == [b"%d" % n for n in range(50)]
 
 
 async def test_one_bad_command_fails_alone(valkey: Valkey, keys: Keys) -> None:
     async with on(valkey) as batcher:
         key = f"{keys.prefix}key"
-        first, wrong_type, no_command, last = await asyncio.gather(
+        outcomes: tuple[Any, ...] = await asyncio.gather(
             batcher.call("SET", key, "text"),
             batcher.call("LPUSH", key, 1),
             batcher.call("NOSUCHCOMMAND"),
             batcher.call("GET", key),
             return_exceptions=True,
         )
+        first, wrong_type, no_command, last = outcomes
         assert first
         assert isinstance(wrong_type, ResponseError)
         assert isinstance(no_command, ResponseError)

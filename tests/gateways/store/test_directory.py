@@ -16,7 +16,7 @@ def directory(batcher: Batcher, keys: Keys) -> DirectoryStore:
 
 
 async def everybody(directory: DirectoryStore, limit: int) -> list[str]:
-    found = []
+    found: list[str] = []
     for shard in range(DIRECTORY_SHARDS):
         after = ""
         while page := await directory.page(shard, after, limit):
@@ -27,9 +27,7 @@ async def everybody(directory: DirectoryStore, limit: int) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
-async def test_pages_of_any_size_hold_everybody_once(
-    directory: DirectoryStore, limit: int
-) -> None:
+async def test_pages_of_any_size_hold_everybody_once(directory: DirectoryStore, limit: int) -> None:
     await directory.write(dict.fromkeys(USERS, True))
     found = await everybody(directory, limit)
     assert sorted(found) == sorted(USERS)

@@ -173,7 +173,9 @@ async def test_messages_that_are_too_old_are_not_handed_over(make_inbox: MakeInb
     assert await inbox.seqs("bob") == [4, 5]
 
 
-async def test_without_inboxes_only_the_live_get_a_seq(make_inbox: MakeInbox, redis: "Redis") -> None:
+async def test_without_inboxes_only_the_live_get_a_seq(
+    make_inbox: MakeInbox, redis: "Redis"
+) -> None:
     inbox = make_inbox(ttl_seconds=0)
     assert not inbox.store.keeps
     (absent,) = await inbox.deliver("bob")

@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import given, strategies as st
-from redis.cluster import key_slot
+from redis.crc import key_slot
 
 from gateways.store.keys import DIRECTORY_SHARDS, Keys, escape, unescape
 

@@ -1,0 +1,146 @@
+"""The registry on real databases: SQLite as shipped, in a file, and PostgreSQL where
+TEST_DATABASE_URL names a server on which these tests may make a database.
+
+Transactions are real ones here, not pytest-django's, which would hide what is sent after commit and
+what other threads see.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, TypeVar
+
+import dj_database_url
+import psycopg
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.core.management import call_command
+from django.db import connection, connections
+from pytest_django.fixtures import Settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from services_registry import keys
+from services_registry.models import Service, ServiceEvent
+
+T = TypeVar("T")
+TEST_DATABASE_URL = os.environ.get("TEST_DATABASE_URL")
+
+
+@pytest.fixture(scope="session", params=["sqlite", *(["postgresql"] if TEST_DATABASE_URL else [])])
+def _database(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[None]:
+    """A migrated database in the place of the configured one."""
+    configured = connections.settings["default"]
+    with django_db_blocker.unblock():
+        connection.close()
+        if request.param == "sqlite":
+            _use({**configured, "NAME": tmp_path_factory.mktemp("database") / "db.sqlite3"})
+            call_command("migrate", verbosity=0)
+            yield
+            connection.close()
+        else:
+            assert TEST_DATABASE_URL is not None
+            name = f"scarfall_test_{secrets.token_hex(4)}"
+            with psycopg.connect(TEST_DATABASE_URL, autocommit=True) as server:
+                server.execute(f"CREATE DATABASE {name}")
+                _use({**dj_database_url.parse(TEST_DATABASE_URL), "NAME": name})
+                call_command("migrate", verbosity=0)
+                yield
+                connection.close()
+                server.execute(f"DROP DATABASE {name}")
+    _use(configured)
+
+
+def _use(config: Any) -> None:
+    del connections["default"]
+    connections.settings["default"] = connections.configure_settings({"default": config})["default"]
+
+
+@pytest.fixture
+def database(_database: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Without a row of another test's."""
+    with django_db_blocker.unblock():
+        yield
+        ServiceEvent.objects.all().delete()
+        Service.objects.all().delete()
+        get_user_model().objects.all().delete()
+
+
+@pytest.fixture(autouse=True)
+def _forgotten_keys() -> Iterator[None]:
+    yield
+    keys._remembered.clear()
+    keys._nobodys_hash.cache_clear()
+
+
+@pytest.fixture
+def quick_hashes(settings: Settings) -> None:
+    """For tests that are not about what a hash costs."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    keys._nobodys_hash.cache_clear()
+
+
+class CountedHasher(MD5PasswordHasher):
+    """It counts in what slow ones cost: each hash that is made, also to check a key."""
+
+    algorithm = "counted"
+    made = 0
+
+    def encode(self, password: str, salt: str) -> str:
+        type(self).made += 1
+        return super().encode(password, salt)
+
+
+@pytest.fixture
+def hashes_made(settings: Settings) -> Callable[[Callable[[], object]], int]:
+    """How many hashes something costs."""
+    settings.PASSWORD_HASHERS = [f"{__name__}.CountedHasher"]
+    keys._nobodys_hash()
+
+    def count(do: Callable[[], object]) -> int:
+        before = CountedHasher.made
+        do()
+        return CountedHasher.made - before
+
+    return count
+
+
+@pytest.fixture
+def no_layer(settings: Settings) -> None:
+    """For tests that are not about notices."""
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+
+@pytest.fixture
+def registry(database: None, quick_hashes: None, no_layer: None) -> None:
+    """The registry, with nobody in it and nobody listening."""
+
+
+def on_own_connection(do: Callable[[], T]) -> T:
+    """For a thread of a test's. It may be another test's too, on another database."""
+    try:
+        return do()
+    finally:
+        connection.close()
+        del connections["default"]
+
+
+def at_once(*all_of_it: Callable[[], T]) -> list[T | Exception]:
+    """What each returned or raised, in a thread and on a connection of its own."""
+    barrier = Barrier(len(all_of_it))
+
+    def run(do: Callable[[], T]) -> T | Exception:
+        barrier.wait(10)
+        try:
+            return do()
+        except Exception as error:  # noqa: BLE001
+            return error
+
+    with ThreadPoolExecutor(len(all_of_it)) as pool:
+        return list(pool.map(lambda do: on_own_connection(lambda: run(do)), all_of_it))
