@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from gateways.nudges import CloseNudge, MessageNudge, StatusNudge
-from gateways.ordering import Hole
+from gateways.ordering import Hole, Order
 from gateways.protocol.errors import CloseCode
 from gateways.protocol.events import StatusUpdate, timestamp
 from gateways.session import Session
@@ -20,8 +20,11 @@ log = structlog.get_logger(__name__)
 #: Nudges of one recipient come from several nodes and overtake each other; they settle within this
 #: time, and a read of the inbox for each would cost more than the wait.
 GAP_PATIENCE_SECONDS: Final = 0.02
-#: Messages a read: a page of the largest ones still fits between two drains of a socket.
+#: Messages a read.
 PAGE: Final = 50
+#: How much of a page is written before its reader must have kept up: far below any bound that
+#: would close the socket.
+DRAIN_BYTES: Final = 65_536
 #: After a failed read; Redis may be away for a while, and the sessions that are behind all ask.
 RETRY_SECONDS: Final = 1.0
 #: Users whose newest presence generation is remembered, so that an older one can't undo it.
@@ -72,8 +75,15 @@ class Hub:
     def place(self, session: Session, *, position: int, newest: int, epoch: str) -> None:
         """The session's history begins after `position`; it follows, then what is new."""
         session.epoch = epoch
-        session.order.place(position, newest)
+        self._hand_over(session, session.order.place(position, newest))
         self._catch_up(session, patience_seconds=0)
+
+    def displace(self, session: Session, order: Order) -> None:
+        """The session's place is no longer true: it begins anew, with an order yet to be placed."""
+        reader = self._readers.pop(session.session_id, None)
+        if reader is not None:
+            reader.cancel()
+        session.order = order
 
     # --- what comes in ----------------------------------------------------------------------------
 
@@ -85,9 +95,7 @@ class Hub:
         for session in self._sessions.get(user_id, {}).values():
             if session.outbound.closed:
                 continue
-            ready = session.order.offer(seq, body)
-            if ready:
-                self._hand_over(session, ready)
+            self._hand_over(session, session.order.offer(seq, body))
             if session.order.behind:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
 
@@ -129,7 +137,13 @@ class Hub:
     # --- what goes out ----------------------------------------------------------------------------
 
     def take_handed(self) -> dict[str, tuple[str, int]]:
+        """What the store is to be told. A reader that lags may lose what is on its way when it is
+        closed for that, so for now its user's messages do not count as handed.
+        """
         handed, self._handed = self._handed, {}
+        for user_id in list(handed):
+            if any(session.outbound.lags for session in self.of_user(user_id)):
+                self._handed[user_id] = handed.pop(user_id)
         return handed
 
     def give_back_handed(self, handed: Iterable[tuple[str, tuple[str, int]]]) -> None:
@@ -138,6 +152,8 @@ class Hub:
             self._handed.setdefault(user_id, position)
 
     def _hand_over(self, session: Session, messages: list[tuple[int, bytes]]) -> None:
+        if not messages:
+            return
         session.hand_over(messages)
         epoch, seq = self._handed.get(session.user_id, ("", 0))
         if epoch != session.epoch or session.order.position > seq:
@@ -150,6 +166,7 @@ class Hub:
         self._readers[session.session_id] = task
 
     async def _read(self, session: Session, patience_seconds: float) -> None:
+        order = session.order
         try:
             if patience_seconds:
                 await asyncio.sleep(patience_seconds)
@@ -165,13 +182,15 @@ class Hub:
         finally:
             # Not by a callback, which would run a turn later: a gap seen in between would find no
             # reader.
-            session.order.reading = False
+            order.reading = False
             if self._readers.get(session.session_id) is asyncio.current_task():
                 del self._readers[session.session_id]
 
     async def _read_on(self, session: Session) -> None:
         """Read the inbox until the session has what there is, at the pace of its socket."""
         order = session.order
+        if not order.stored:
+            self._hand_over(session, order.pass_over())
         while order.behind:
             order.reading = True
             try:
@@ -183,5 +202,12 @@ class Hub:
                 return  # what it can't be sent is not handed over, and waits for the next session
             if not page and order.behind:
                 raise Hole("the inbox has nothing where messages were announced")
-            self._hand_over(session, order.read((entry.seq, entry.body) for entry in page))
-            await session.outbound.drained()
+            unsent = 0
+            for entry in page:
+                self._hand_over(session, order.read([(entry.seq, entry.body)]))
+                unsent += len(entry.body)
+                if unsent > DRAIN_BYTES or entry is page[-1]:
+                    await session.outbound.drained()
+                    unsent = 0
+                    if session.outbound.closed:
+                        return

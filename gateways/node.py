@@ -22,7 +22,7 @@ from gateways.protocol.events import ServerShutdown
 from gateways.session import Session
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import SessionStore
+from gateways.store.sessions import SessionStore, UserState
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +71,7 @@ class Node:
         self._life = ""
         self._stepped_down = False
         self._draining = False
+        self._farewell_seconds = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._burials: set[asyncio.Task[None]] = set()
         self._reconcile_wanted = asyncio.Event()
@@ -104,7 +105,8 @@ class Node:
             try:
                 await self._tell_handed()
                 await self._nodes.drop_lease(
-                    self.node_id, grace_seconds=self._config.offline_grace_seconds
+                    self.node_id,
+                    grace_seconds=self._config.offline_grace_seconds + self._farewell_seconds,
                 )
             except StoreUnavailable as error:
                 log.warning("lease left to run out", error=str(error))
@@ -125,6 +127,8 @@ class Node:
         self._draining = True
         connections = list(self._connections.values())
         spread_ms = SHUTDOWN_SPREAD_MS * max(1, len(connections) // 1000)
+        # Whoever comes back when told to was never away.
+        self._farewell_seconds = spread_ms / 1000
         for connection in connections:
             connection.shut_down(ServerShutdown(retry_after_ms=random.randint(100, spread_ms)))
         if self._connections:
@@ -161,9 +165,9 @@ class Node:
                 await asyncio.sleep(1)
 
     async def _keep_lease(self) -> None:
-        await asyncio.sleep(self._config.node_lease_seconds / 3)
         await self._renew()
         await self._tell_activity()
+        await asyncio.sleep(self._config.node_lease_seconds / 3)
 
     async def _renew(self) -> None:
         lease = await self._nodes.renew(self.node_id, new_life=secrets.token_hex(8))
@@ -224,7 +228,7 @@ class Node:
     async def _reconcile(self, user_ids: list[str]) -> None:
         """Hold what this node hands out against what the store has."""
         placed = {
-            session.session_id: session
+            session.session_id: (session, session.order.position)
             for user_id in user_ids
             for session in self._hub.of_user(user_id)
             if session.epoch and not session.outbound.closed
@@ -232,21 +236,36 @@ class Node:
         states = await self._sessions.states(user_ids)
         session_ids = await self._sessions.ids_of_users(user_ids)
         known = {session_id for ids in session_ids for session_id in ids}
-        epochs = {}
+        states_by_user = {}
         for user_id, state in zip(user_ids, states, strict=True):
-            epochs[user_id] = state.epoch
+            states_by_user[user_id] = state
             self._hub.reconcile(user_id, epoch=state.epoch, seq=state.seq)
-        for session_id, session in placed.items():
-            await self._check(session, session_id in known, epochs[session.user_id])
+        await asyncio.gather(
+            *(
+                self._check(
+                    session,
+                    known=session_id in known,
+                    state=states_by_user[session.user_id],
+                    position=position,
+                )
+                for session_id, (session, position) in placed.items()
+            )
+        )
 
-    async def _check(self, session: Session, known: bool, epoch: str | None) -> None:
+    async def _check(
+        self, session: Session, *, known: bool, state: UserState, position: int
+    ) -> None:
+        """`position` is the session's from before the store was asked."""
         if session.outbound.closed or session.session_id not in self._connections:
             return
-        if epoch != session.epoch:
+        if state.epoch != session.epoch:
             # The store lost this user: what it knew of the session is gone, the session is not.
             await self._connections[session.session_id].put_back()
         elif not known:
             session.end(CloseCode.REVOKED, "The session was ended.")
+        elif state.seq < position:
+            # The store went back, as after a failover: its next messages would look like old ones.
+            session.end(CloseCode.SLOW_CONSUMER, "The store lost the newest messages; resume.")
 
     async def _keep_told(self) -> None:
         await asyncio.sleep(HANDED_SECONDS)

@@ -25,7 +25,7 @@ class Order:
     come to it.
     """
 
-    __slots__ = ("_held", "_placed", "_stored", "newest", "position", "reading")
+    __slots__ = ("_held", "_placed", "newest", "position", "reading", "stored")
 
     def __init__(self, *, stored: bool = True) -> None:
         """`stored=False`: there is no inbox, so a hole can't be filled and is passed over."""
@@ -33,43 +33,51 @@ class Order:
         self.newest = 0
         self.reading = False
         self._placed = False
-        self._stored = stored
+        self.stored = stored
         self._held: dict[int, bytes] = {}
 
     @property
     def behind(self) -> bool:
         return self._placed and self.newest > self.position
 
-    def place(self, position: int, newest: int) -> None:
-        """The session needs what follows `position`. Everything offered so far may be among it."""
+    def place(self, position: int, newest: int) -> list[Numbered]:
+        """The session needs what follows `position`. Everything offered so far may be among it.
+
+        Returns what can be handed over at once: only without an inbox, whose reader would bring it.
+        """
         self.position = position
         self._placed = True
+        if not self.stored:
+            return self.pass_over()
         self.note(newest)
+        return []
 
     def note(self, newest: int) -> None:
-        """A message of this seq exists, whoever carries it here."""
-        self.newest = max(self.newest, newest)
-        if not self._stored and self._placed:
-            self.position = self.newest
+        """A message of this seq exists, whoever brings it. Without an inbox only a nudge can."""
+        if self.stored:
+            self.newest = max(self.newest, newest)
 
     def offer(self, seq: int, body: bytes) -> list[Numbered]:
         """A nudge brought this message. Returns what can be handed over now."""
-        if not self._placed:
-            self.note(seq)
+        if self._placed and seq <= self.position:
             return []
-        if seq <= self.position:
-            return []
-        if not self._stored:
-            self.position = self.newest = seq
-            return [(seq, body)]
         self.newest = max(self.newest, seq)
-        if self.reading:
+        if self.reading or (not self._placed and self.stored):
             return []
-        if seq > self.position + 1:
+        if not self._placed or seq > self.position + 1:
             if len(self._held) < MAX_HELD:
                 self._held[seq] = body
             return []
         return [self._advance(seq, body), *self._release()]
+
+    def pass_over(self) -> list[Numbered]:
+        """Without an inbox nothing fills a hole: go on with what waits behind it."""
+        ready = [
+            self._advance(seq, self._held[seq]) for seq in sorted(self._held) if seq > self.position
+        ]
+        self._held.clear()
+        self.newest = self.position
+        return ready
 
     def read(self, page: Iterable[Numbered]) -> list[Numbered]:
         """The reader brought what follows `position` in the inbox. Returns what is handed over.

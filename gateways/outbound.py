@@ -83,8 +83,10 @@ class Outbound(ABC):
     def _write(self, frames: list[bytes]) -> int:
         """Hand frames to the socket. Returns how many bytes wait."""
 
+    @property
     @abstractmethod
-    def _lags(self) -> bool: ...
+    def lags(self) -> bool:
+        """Whether more waits than the socket takes."""
 
     @abstractmethod
     async def _close(self, code: int, reason: str) -> None: ...
@@ -100,7 +102,7 @@ class Outbound(ABC):
             return
         frames, self._frames = self._frames, []
         if self._latest:
-            if self._lags():
+            if self.lags:
                 self._poll()
             else:
                 frames.extend(self._latest.values())
@@ -143,7 +145,8 @@ class DirectOutbound(Outbound):
     def _write(self, frames: list[bytes]) -> int:
         return self._socket.write_text(frames)
 
-    def _lags(self) -> bool:
+    @property
+    def lags(self) -> bool:
         return not self._socket.writable.is_set()
 
     async def _close(self, code: int, reason: str) -> None:
@@ -182,7 +185,8 @@ class AsgiOutbound(Outbound):
             self._pump = self._loop.create_task(self._send_queue())
         return self._waiting_bytes
 
-    def _lags(self) -> bool:
+    @property
+    def lags(self) -> bool:
         return not self._idle.is_set()
 
     async def _send_queue(self) -> None:

@@ -125,6 +125,10 @@ class GatewayApplication:
                     self._reason = str(error)
                     log.warning("waiting for the store", reason=self._reason)
                 await asyncio.sleep(1)
+            except Exception:
+                log.exception("start failed")
+                self._reason = "the gateway failed to start; its log says why"
+                await asyncio.sleep(1)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -43,6 +43,8 @@ from gateways.store.errors import StoreUnavailable
 log = structlog.get_logger(__name__)
 
 MAX_INVALID_FRAMES: Final = 10
+#: 1005 is a close frame without a code, as a browser's `close()` sends (RFC 6455, section 7.1.5).
+GOODBYES: Final = (1000, 1005)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -123,7 +125,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                return bool(message.get("code") == CloseCode.NORMAL)
+                return message.get("code") in GOODBYES
             if not self.outbound.closed:
                 await self._serve(message.get("text"))
 

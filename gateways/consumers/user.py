@@ -77,10 +77,15 @@ class UserConsumer(GatewayConsumer):
     async def put_back(self) -> None:
         """The client learns of the new epoch by another `connected`."""
         session = self._me
-        session.order = Order(stored=self.gateway.config.inbox_ttl_seconds > 0)
-        opened = await self.gateway.presence.arrive(session, self._record, new_epoch=new_epoch())
+        # As if it came back by itself: all there is in the new epoch is new to it.
+        was = (session.epoch, session.order.position)
+        self.gateway.hub.displace(session, self._new_order())
+        opened = await self.gateway.presence.arrive(
+            session, self._record, new_epoch=new_epoch(), resume=was
+        )
         if session in self.gateway.hub.of_user(session.user_id):
-            self._welcome(session, opened, recovered=False, reason="epoch")
+            recovered = opened.reason is None
+            self._welcome(session, opened, recovered=recovered, reason=opened.reason)
         else:  # its socket closed meanwhile, and said so when there was nothing to take away
             self.gateway.presence.leave(session, goodbye=False)
 
@@ -99,7 +104,7 @@ class UserConsumer(GatewayConsumer):
             codec=self.codec,
             outbound=self.outbound,
             identity=identity,
-            order=Order(stored=self.gateway.config.inbox_ttl_seconds > 0),
+            order=self._new_order(),
         )
         self._record = SessionRecord(request.device_id, identity.device_info, now_ms())
         resume = (request.resume.epoch, request.resume.seq) if request.resume else None
@@ -155,6 +160,9 @@ class UserConsumer(GatewayConsumer):
     }
 
     # --- how a session begins, goes on and ends ---------------------------------------------------
+
+    def _new_order(self) -> Order:
+        return Order(stored=self.gateway.config.inbox_ttl_seconds > 0)
 
     def _welcome(
         self, session: Session, opened: Opened, *, recovered: bool, reason: str | None

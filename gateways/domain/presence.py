@@ -110,7 +110,7 @@ class Presence:
                     user_id,
                     session.session_id,
                     goodbye=goodbye,
-                    handed_seq=session.order.position if session.epoch else 0,
+                    handed_seq=0 if session.outbound.lags else session.order.position,
                     epoch=session.epoch,
                 )
                 break
@@ -256,8 +256,13 @@ class Presence:
             await self._nodes.let_go(self._node_id, user_id)
         except StoreUnavailable:
             return  # one too many there is found empty by whoever reaps the node
-        if user_id in self._arriving or self._hub.of_user(user_id):
-            await self._nodes.hold(self._node_id, user_id)
+        while user_id in self._arriving or self._hub.of_user(user_id):
+            try:
+                await self._nodes.hold(self._node_id, user_id)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)

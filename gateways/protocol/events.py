@@ -16,6 +16,8 @@ T = TypeVar("T", bound="Request")
 MAX_ID_LENGTH: Final = 128
 MAX_MESSAGE_ID_LENGTH: Final = 64
 MAX_METADATA_DEPTH: Final = 32
+#: Looking at one costs 0.1 µs; without a bound a frame of brackets would hold everybody up.
+MAX_METADATA_VALUES: Final = 10_000
 #: JSON numbers beyond this lose digits in every JavaScript client (RFC 8259, section 6).
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 
@@ -40,23 +42,28 @@ def check_printable(name: str, *values: str) -> None:
         raise ValueError(f"{name}: expected printable characters only")
 
 
-def check_json(value: Any, depth: int = MAX_METADATA_DEPTH) -> None:
-    """Refuse what some client could not read back: deep nesting, integers and floats beyond a
-    double.
-    """
-    if depth == 0:
-        raise ValueError(f"metadata: expected at most {MAX_METADATA_DEPTH} levels")
-    if isinstance(value, dict):
-        for item in value.values():
-            check_json(item, depth - 1)
-    elif isinstance(value, list):
-        for item in value:
-            check_json(item, depth - 1)
-    elif isinstance(value, int):
-        if abs(value) > MAX_SAFE_INTEGER:
-            raise ValueError("metadata: expected integers of at most 2**53 - 1")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("metadata: expected finite numbers")
+def check_json(value: Any) -> None:
+    """Refuse what some client could not read back: deep nesting, numbers beyond a double."""
+    level, values = [value], 1
+    for _ in range(MAX_METADATA_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, int):
+                if abs(item) > MAX_SAFE_INTEGER:
+                    raise ValueError("metadata: expected integers of at most 2**53 - 1")
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise ValueError("metadata: expected finite numbers")
+        values += len(below)
+        if values > MAX_METADATA_VALUES:
+            raise ValueError(f"metadata: expected at most {MAX_METADATA_VALUES} values")
+        if not below:
+            return
+        level = below
+    raise ValueError(f"metadata: expected at most {MAX_METADATA_DEPTH} levels")
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -54,7 +54,7 @@ class _Pending:
 
 
 class Batcher:
-    """Carries out Redis commands in batches, in the order they were made.
+    """Carries out Redis commands in batches. Await one call before another that must follow it.
 
     Every call is answered within `timeout_seconds` of being sent: with its result, with
     StoreUnavailable, which says nothing about whether it was carried out, or with the ResponseError
@@ -139,8 +139,14 @@ class Batcher:
             self._fail_waiting(sentence)
             return
         except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it
+            sound = _encodable(batch) if isinstance(error, UnicodeError) else []
+            if len(sound) == len(batch):
+                sound = []
             for pending in batch:
-                _resolve(pending.future, error)
+                if pending not in sound:
+                    _resolve(pending.future, error)
+            if sound:  # nothing was sent, and they are not to blame
+                await self._send(sound)
             return
         for pending, result in zip(batch, results, strict=True):
             _resolve(pending.future, result)
@@ -165,6 +171,17 @@ class Batcher:
     def _fail_waiting(self, sentence: str) -> None:
         while self._waiting:
             _resolve(self._waiting.popleft().future, StoreUnavailable(sentence))
+
+
+def _encodable(batch: list[_Pending]) -> list[_Pending]:
+    """Those whose arguments all have a form in UTF-8, which a lone surrogate has not."""
+    sound = []
+    for pending in batch:
+        with suppress(UnicodeError):
+            for argument in pending.command:
+                str(argument).encode()
+            sound.append(pending)
+    return sound
 
 
 def _evalsha(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Command:

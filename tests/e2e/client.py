@@ -80,6 +80,7 @@ class Client:
         """Wait until a condition over what arrived holds."""
         deadline = time.monotonic() + WAIT_SECONDS
         while not condition():
+            assert self.close_code is None, f"closed with {self.close_code} before {what}"
             remaining = deadline - time.monotonic()
             assert remaining > 0, f"waited in vain for {what}; pushed: {self.pushes[-5:]}"
             self._arrived.clear()

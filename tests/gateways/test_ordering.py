@@ -104,12 +104,21 @@ def test_what_is_held_is_bounded() -> None:
 
 def test_without_an_inbox_a_hole_is_passed_over_and_order_kept() -> None:
     order = Order(stored=False)
-    assert offer(order, 1) == []
-    order.place(0, 2)
-    assert offer(order, 5, 4, 5, 6) == [5, 6]
+    assert offer(order, 3) == []
+    assert [seq for seq, _ in order.place(2, 2)] == [3]
+    assert offer(order, 6, 5, 6, 7) == []
+    assert order.behind
+    assert [seq for seq, _ in order.pass_over()] == [5, 6, 7]
+    assert not order.behind
+    assert offer(order, 4, 8) == [8]
+
+
+def test_without_an_inbox_the_store_tells_of_nothing_that_could_be_read() -> None:
+    order = Order(stored=False)
+    order.place(2, 2)
     order.note(9)
     assert not order.behind
-    assert offer(order, 9, 10) == [10]
+    assert offer(order, 3) == [3]
 
 
 class OrderMachine(RuleBasedStateMachine):

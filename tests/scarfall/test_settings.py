@@ -76,7 +76,8 @@ def test_the_secret_comes_from_the_environment_or_the_file(tmp_path: Path) -> No
 
 
 def test_a_short_secret_is_taken_and_known_as_such(tmp_path: Path) -> None:
-    assert load(tmp_path, "JWT_SECRET", "JWT_SECRET_IS_SHORT", JWT_SECRET="short") == ["short", True]
+    got = load(tmp_path, "JWT_SECRET", "JWT_SECRET_IS_SHORT", JWT_SECRET="short")
+    assert got == ["short", True]
     assert load(tmp_path, "JWT_SECRET_IS_SHORT", JWT_SECRET=SECRET) == [False]
 
 

@@ -4,18 +4,26 @@
 -- ARGV  1 node id   2 lease in ms   3 a new life's name, should the store have lost its own
 -- Returns {held a lease 0|1, claimed by another 0|1, the store's life, node ids whose lease ran out …}
 --
--- A claimed node does not get its lease back: another node is burying its sessions.
+-- A claimed node does not get its lease back: another node is burying its sessions. A node whose own
+-- lease ran out can't judge the others, since the store may have been away for all of them: it gives them
+-- another lease to renew in.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[3], ARGV[3], 'NX')
-local held = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
+local mine = redis.call('ZSCORE', KEYS[1], ARGV[1])
+local held = mine and 1 or 0
+local may_judge = not mine or tonumber(mine) > now
 local claimed = redis.call('HEXISTS', KEYS[2], ARGV[1])
 if claimed == 0 then
   redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 end
 local answer = {held, claimed, redis.call('GET', KEYS[3])}
 for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 16)) do
-  answer[#answer + 1] = node
+  if may_judge then
+    answer[#answer + 1] = node
+  elseif redis.call('HEXISTS', KEYS[2], node) == 0 then
+    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), node)
+  end
 end
 return answer
