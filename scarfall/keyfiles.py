@@ -10,7 +10,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from scarfall.environment import BASE_DIR, BadVariable
+from scarfall.environment import BASE_DIR
+from scarfall.variable import BadVariable
 
 JWT_SECRET = "jwt_secret"
 SECRET_KEY = "django_secret"

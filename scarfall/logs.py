@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from scarfall.environment import BadVariable
+from scarfall.variable import BadVariable
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger

@@ -14,8 +14,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from scarfall import environment, keyfiles, logs, redis_url
-from scarfall.environment import BASE_DIR, BadVariable
+from scarfall.environment import BASE_DIR
 from scarfall.values import CustomService
+from scarfall.variable import BadVariable
 
 _given = environment.read(environment.load())
 

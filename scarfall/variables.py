@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from scarfall import values
-from scarfall.environment import Variable
 from scarfall.values import choice, integer, pattern, seconds, url
+from scarfall.variable import Variable
 
 # fmt: off
 SECTIONS: dict[str, tuple[Variable, ...]] = {

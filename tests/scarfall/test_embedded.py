@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked
-from scarfall.environment import BadVariable
 from scarfall.redis_url import LONGEST_SOCKET_PATH, embedded_socket, of_socket
+from scarfall.variable import BadVariable
 from tests.scarfall.conftest import command_line
 
 

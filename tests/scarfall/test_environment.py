@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scarfall import configuration_page, environment
-from scarfall.environment import BadVariable
 from scarfall.values import CustomService
+from scarfall.variable import BadVariable
 from scarfall.variables import SECTIONS
 
 VARIABLES = {variable.name: variable for rows in SECTIONS.values() for variable in rows}

@@ -18,7 +18,7 @@ from tests.scarfall.conftest import ROOT
 SECRET = "0123456789abcdef0123456789abcdef"
 PROGRAM = """
 import json, sys
-from scarfall.environment import BadVariable
+from scarfall.variable import BadVariable
 try:
     from scarfall import settings
 except BadVariable as error:

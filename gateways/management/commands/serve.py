@@ -61,7 +61,7 @@ class Command(BaseCommand):
         lines += [
             f"State             {settings.DATA_DIR}   (store: {store})",
             f"Logs              {settings.LOG_DIR}",
-            "Next              .venv/bin/python manage.py chat alice",
+            "Next              .venv/bin/python manage.py chat alice --friends bob",
         ]
         self.stdout.write("\n".join(lines))
         if settings.JWT_SECRET_IS_SHORT:
