@@ -146,7 +146,8 @@ class EmbeddedValkey:
                     return
         for last_resort in (signal.SIGTERM, signal.SIGKILL):
             if self._lives():
-                os.kill(self.pid, last_resort)
+                with suppress(ProcessLookupError):  # it may end at any moment
+                    os.kill(self.pid, last_resort)
             if await self._ended():
                 return
             log.error("The embedded Valkey (process %d) survived %s", self.pid, last_resort.name)

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,13 @@ from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
 from gateways.store.errors import StoreUnavailable
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey, running_valkey
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    """This module's own: its tests do to the server what others could not bear."""
+    with running_valkey() as server:
+        yield server
 
 
 class Received:

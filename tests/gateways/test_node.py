@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -16,8 +16,16 @@ from gateways.store.nodes import NodeStore
 from gateways.store.sessions import SessionRecord
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect, connect_as, until
+from tests.valkey import Valkey, running_valkey
 
 LEASE_SECONDS = 0.9
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    """This module's own: its tests do to the server what others could not bear."""
+    with running_valkey() as server:
+        yield server
 
 
 @pytest.fixture

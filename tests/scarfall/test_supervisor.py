@@ -42,12 +42,17 @@ def test_each_port_serves_its_own(serve: Serve) -> None:
 
 def test_a_second_start_is_quick_and_makes_nothing_new(serve: Serve) -> None:
     serve().stop()
-    begun = time.monotonic()
-    server = serve()
-    # The promise is 3 s on an idle machine; tests share theirs.
-    assert time.monotonic() - begun < 9
-    _, out, _ = server.stop()
-    assert "secret of this machine" not in out
+    fastest = float("inf")
+    # The promise is 3 s on an idle machine. Tests share theirs, so that one start in a few counts.
+    for _ in range(5):
+        begun = time.monotonic()
+        server = serve()
+        fastest = min(fastest, time.monotonic() - begun)
+        _, out, _ = server.stop()
+        assert "secret of this machine" not in out
+        if fastest < 3:
+            break
+    assert fastest < 6
 
 
 def test_a_gateway_that_dies_is_started_again(manage: Manage, serve: Serve) -> None:
