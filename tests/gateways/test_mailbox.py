@@ -20,7 +20,7 @@ from tests.valkey import Valkey, running_valkey
 
 @pytest.fixture(scope="module")
 def valkey() -> Iterator[Valkey]:
-    """This module's own: its tests do to the server what others could not bear."""
+    """A server of this module's own: its tests do what others could not bear."""
     with running_valkey() as server:
         yield server
 
