@@ -1,11 +1,13 @@
 """A Valkey of the tests' own: never somebody else's server, whatever listens on this machine."""
 
+import os
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import redis
@@ -62,6 +64,16 @@ def start_valkey(directory: str, port: int) -> Valkey:
                 time.sleep(0.02)
             else:
                 return valkey
+
+
+@asynccontextmanager
+async def stopped(valkey: Valkey) -> AsyncIterator[None]:
+    """A server that hangs: its port is open, and nothing answers."""
+    os.kill(valkey.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(valkey.process.pid, signal.SIGCONT)
 
 
 def free_port() -> int:

@@ -1,26 +1,13 @@
 """The store stops answering, or dies, under a gateway at work."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.e2e.client import Client, connect, connect_as, dial_as, eventually, token
 from tests.e2e.conftest import Name
 from tests.e2e.gateways import Deployment, GatewayProcess, restart
-from tests.valkey import Valkey
-
-
-@asynccontextmanager
-async def stopped(valkey: Valkey) -> AsyncIterator[None]:
-    os.kill(valkey.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(valkey.process.pid, signal.SIGCONT)
+from tests.valkey import stopped
 
 
 async def unavailable(client: Client, event: str, data: Any = None) -> None:

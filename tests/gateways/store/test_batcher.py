@@ -1,8 +1,6 @@
 """The batcher: one pipeline a turn, every call answered in time, nothing carried out twice."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +16,7 @@ from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
 from tests.gateways.consumers.client import until
-from tests.valkey import Valkey, start_valkey
+from tests.valkey import Valkey, start_valkey, stopped
 
 SHORT_SECONDS = 0.4
 
@@ -45,15 +43,6 @@ async def on(
         yield batcher
     finally:
         await batcher.close()
-
-
-@asynccontextmanager
-async def stopped(valkey: Valkey) -> AsyncIterator[None]:
-    os.kill(valkey.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(valkey.process.pid, signal.SIGCONT)
 
 
 async def answers(batcher: Batcher) -> bool:
