@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from gateways.management.chat.screen import INDENT
 from tests.e2e.client import connect_as
 from tests.e2e.conftest import Name
 from tests.e2e.gateways import ROOT, Deployment
@@ -212,13 +213,16 @@ def test_the_first_interrupt_clears_the_line_and_the_second_leaves(
     terminal: OpenTerminal, name: Name
 ) -> None:
     alice = terminal(name("alice"))
+    # The toolbar says it too; only an answer stands on a line of its own, indented.
+    answer = f"{INDENT}friends online: none"
     alice.until("You are ")
-    alice.until("friends online: none")
+    alice.until(answer)
     alice.type("half a line")
     alice.until("half a line")
     alice.type("\x03")
     alice.type("/online\r")
-    alice.until("friends online: none")
+    alice.until(answer)
+    alice.until(" >")  # between two prompts nobody reads
     alice.type("\x03")
     assert alice.left() == 0
 
