@@ -76,7 +76,12 @@ class GatewayApplication:
         elif scope["type"] == "websocket":
             await self._sockets.get(scope["path"], _no_socket)(scope, receive, send)
         else:
-            scope = {**scope, "gateway": self.name, "readiness": self.ready_reason}
+            scope = {
+                **scope,
+                "gateway": self.name,
+                "readiness": self.ready_reason,
+                "running": self.running,
+            }
             await _django(scope, receive, send)
 
     async def running(self) -> Gateway:
