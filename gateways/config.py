@@ -1,6 +1,12 @@
 """What the gateways need to know of their deployment, cast and checked by scarfall/settings.py."""
 
 from dataclasses import dataclass
+from typing import Final
+
+from gateways.store.limits import Rate
+
+FAILED_AUTHENTICATIONS: Final = Rate(20, 60)
+REGISTRATIONS: Final = Rate(10, 60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +23,11 @@ class Config:
     node_lease_seconds: float = 15.0
     reconcile_interval_seconds: float = 10.0
     session_cleanup_interval_seconds: float = 300.0
+    service_session_expiry_seconds: float = 3_600.0
+    service_session_idle_timeout_seconds: float = 300.0
+    failed_authentications: Rate | None = FAILED_AUTHENTICATIONS
+    registrations: Rate | None = REGISTRATIONS
+    allowed_service_types: tuple[str, ...] = ()
     inbox_ttl_seconds: float = 604_800.0
     inbox_max_messages: int = 1000
     max_message_bytes: int = 65_536

@@ -4,10 +4,13 @@ import secrets
 from typing import TYPE_CHECKING
 
 from gateways.config import Config
+from gateways.connections import Connections
 from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
 from gateways.domain.friends import Friends
 from gateways.domain.presence import Presence
+from gateways.domain.registry import Registry
+from gateways.domain.service_sessions import ServiceSessions
 from gateways.domain.sessions import Sessions
 from gateways.domain.tokens import TokenVerifier
 from gateways.hub import Hub
@@ -19,7 +22,9 @@ from gateways.store.directory import DirectoryStore
 from gateways.store.friends import FriendStore
 from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
+from gateways.store.limits import LimitStore
 from gateways.store.nodes import NodeStore
+from gateways.store.service_sessions import ServiceSessionStore
 from gateways.store.sessions import SessionStore
 
 if TYPE_CHECKING:
@@ -52,15 +57,18 @@ class Gateway:
         friends = FriendStore(self.redis, keys)
         directory = DirectoryStore(self.redis, keys)
 
+        self.connections = Connections()
         self.hub = Hub(inbox)
         self.mailbox = Mailbox(
             layer,
             self.hub,
+            self.connections,
             node_id=self.node_id,
             prefix=config.redis_prefix,
             timeout_seconds=config.redis_timeout_seconds,
-            # The node comes last, and is not there yet.
+            # These two come later, and are not there yet.
             on_hearing_again=lambda: self.node.reconcile_now(),  # noqa: PLW0108
+            on_service_changed=lambda name: self.service_sessions.on_changed(name),  # noqa: PLW0108
         )
         self.tokens = TokenVerifier()
         self.presence = Presence(
@@ -75,6 +83,7 @@ class Gateway:
         )
         self.delivery = Delivery(
             inbox,
+            nodes,
             self.mailbox,
             max_message_bytes=config.max_message_bytes,
             max_recipients=config.max_recipients,
@@ -93,12 +102,27 @@ class Gateway:
             presence=self.presence,
             mailbox=self.mailbox,
         )
+        self.registry = Registry(
+            LimitStore(self.redis, keys),
+            timeout_seconds=config.redis_timeout_seconds,
+            failed_authentications=config.failed_authentications,
+            registrations=config.registrations,
+        )
+        self.service_sessions = ServiceSessions(
+            node_id=self.node_id,
+            store=ServiceSessionStore(self.redis, keys),
+            nodes=nodes,
+            registry=self.registry,
+            mailbox=self.mailbox,
+        )
         self.node = Node(
             config,
             node_id=self.node_id,
+            connections=self.connections,
             hub=self.hub,
             mailbox=self.mailbox,
             presence=self.presence,
+            service_sessions=self.service_sessions,
             sweep=self.sessions.sweep,
             nodes=nodes,
             sessions=sessions,
@@ -114,11 +138,13 @@ class Gateway:
 
     async def drain(self) -> None:
         """Send the clients elsewhere. Their sessions end with 1012."""
-        await self.node.drain()
+        await self.connections.drain()
 
     async def stop(self) -> None:
         """Leave nothing behind but what another node is to bury. An unstarted one may stop too."""
         await self.presence.settle(timeout_seconds=self.config.redis_timeout_seconds)
+        await self.service_sessions.stop()
+        await self.registry.close()
         await self.mailbox.flushed()
         await self.node.stop()
         self.tokens.close()

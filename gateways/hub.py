@@ -1,13 +1,13 @@
 """User → sessions of this node. Hands each session what is for it: every message once, in order."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 import structlog
 
-from gateways.nudges import CloseNudge, MessageNudge, StatusNudge
+from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Hole, Order
 from gateways.protocol.errors import CloseCode
 from gateways.protocol.events import StatusUpdate, timestamp
@@ -27,6 +27,8 @@ PAGE: Final = 50
 DRAIN_BYTES: Final = 65_536
 #: After a failed read; Redis may be away for a while, and the sessions that are behind all ask.
 RETRY_SECONDS: Final = 1.0
+#: Sessions that a broadcast is written to in one go: about a millisecond.
+BROADCAST_STRETCH: Final = 250
 #: Users whose newest presence generation is remembered, so that an older one can't undo it.
 GENERATIONS: Final = 100_000
 
@@ -37,6 +39,8 @@ class Hub:
         self._sessions: dict[str, dict[str, Session]] = {}
         self._generations: OrderedDict[str, int] = OrderedDict()
         self._readers: dict[str, asyncio.Task[None]] = {}
+        self._broadcasts: deque[bytes] = deque()
+        self._broadcaster: asyncio.Task[None] | None = None
         #: User → epoch and newest seq handed to a session here, not yet told to the store.
         self._handed: dict[str, tuple[str, int]] = {}
 
@@ -116,10 +120,20 @@ class Hub:
             for session in self._sessions.get(watcher, {}).values():
                 session.push_latest("user_status_update", nudge.user_id, update)
 
-    def on_close(self, nudge: CloseNudge) -> None:
-        session = self._sessions.get(nudge.user_id, {}).get(nudge.session_id)
-        if session is not None:
-            session.end(nudge.code, nudge.reason)
+    def on_broadcast(self, nudge: BroadcastNudge) -> None:
+        self._broadcasts.append(nudge.body)
+        if self._broadcaster is None or self._broadcaster.done():
+            self._broadcaster = asyncio.get_running_loop().create_task(self._broadcast())
+
+    async def _broadcast(self) -> None:
+        """To everybody here, in order, and with a pause for everything else now and then."""
+        while self._broadcasts:
+            body = self._broadcasts.popleft()
+            for count, session in enumerate(self, start=1):
+                if session.epoch:  # `connected` comes first
+                    session.outbound.write(session.codec.broadcast(session.user_id, body))
+                if count % BROADCAST_STRETCH == 0:
+                    await asyncio.sleep(0)
 
     def reconcile(self, user_id: str, *, epoch: str | None, seq: int) -> None:
         """The store says where the user's log stands. Whoever is behind reads; whose count is gone

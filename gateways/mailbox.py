@@ -7,8 +7,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from gateways import nudges
-from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+from gateways.connections import Connections
+from gateways.nudges import BroadcastNudge, CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
 from gateways.store.errors import StoreUnavailable
+from services_registry import notices
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +33,19 @@ class ChannelLayer(Protocol):
 
     async def receive(self, channel: str) -> dict[str, Any]: ...
 
+    async def group_add(self, group: str, channel: str) -> None: ...
+
     async def flush(self) -> None: ...
 
 
 class Receiver(Protocol):
-    """Who takes what arrives: the hub."""
+    """Who takes what arrives for users: the hub."""
 
     def on_message(self, nudge: MessageNudge) -> None: ...
 
     def on_status(self, nudge: StatusNudge) -> None: ...
 
-    def on_close(self, nudge: CloseNudge) -> None: ...
+    def on_broadcast(self, nudge: BroadcastNudge) -> None: ...
 
 
 class Mailbox:
@@ -49,21 +53,27 @@ class Mailbox:
         self,
         layer: ChannelLayer,
         receiver: Receiver,
+        connections: Connections,
         *,
         node_id: str,
         prefix: str,
         timeout_seconds: float,
         on_hearing_again: Callable[[], None],
+        on_service_changed: Callable[[str], None],
     ) -> None:
         """`on_hearing_again` is called when the node hears again after it may have missed
-        something.
+        something; `on_service_changed` with the name that the registry sent a notice of.
         """
         self._layer = layer
         self._receiver = receiver
+        self._connections = connections
         self._node_id = node_id
         self._prefix = prefix
         self._timeout_seconds = timeout_seconds
         self._on_hearing_again = on_hearing_again
+        self._on_service_changed = on_service_changed
+        #: Whether the registry's notices reach this node's channel.
+        self._noticing = False
         self._waiting: dict[str, list[Nudge]] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
         self._caller: asyncio.Task[None] | None = None
@@ -139,6 +149,9 @@ class Mailbox:
         while True:
             try:
                 message = await self._layer.receive(channel)
+                if message["type"] == notices.KIND:
+                    self._on_service_changed(message["service_name"])
+                    continue
                 batch = nudges.decode(message["nudges"])
             except Exception as error:  # noqa: BLE001  # likewise
                 log.warning("mailbox failed", error=f"{type(error).__name__}: {error}")
@@ -162,14 +175,27 @@ class Mailbox:
                     await self._subscribe_anew()
                 await asyncio.sleep(ECHO_SECONDS / 10)
                 continue
+            if not self._noticing:
+                await self._take_notice()
             if self._called - self._heard >= ECHO_TOLERANCE:
                 log.warning("node is deaf", unanswered=self._called - self._heard)
                 self._hearing.clear()
                 deaf_since = loop.time()
             await asyncio.sleep(ECHO_SECONDS)
 
+    async def _take_notice(self) -> None:
+        """The layer lets a channel into a group only once it is listened to."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._layer.group_add(notices.GROUP, self._channel(self._node_id))
+        except Exception as error:  # noqa: BLE001  # the layer raises what it likes
+            log.warning("notices not heard", error=f"{type(error).__name__}: {error}")
+        else:
+            self._noticing = True
+
     async def _subscribe_anew(self) -> None:
         """The layer may hold a subscription that Redis knows nothing of: start it from nothing."""
+        self._noticing = False
         if self._listener is not None:
             await _end(self._listener)
         try:
@@ -186,7 +212,9 @@ class Mailbox:
             case StatusNudge():
                 self._receiver.on_status(nudge)
             case CloseNudge():
-                self._receiver.on_close(nudge)
+                self._connections.on_close(nudge)
+            case BroadcastNudge():
+                self._receiver.on_broadcast(nudge)
             case Echo(count):
                 self._hear(count)
 

@@ -9,16 +9,17 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
 from gateways.config import Config
+from gateways.connections import Connections
 from gateways.domain.presence import Presence
+from gateways.domain.service_sessions import ServiceSessions
 from gateways.hub import Hub
 from gateways.mailbox import Mailbox
 from gateways.protocol.errors import CloseCode
-from gateways.protocol.events import ServerShutdown
 from gateways.session import Session
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
@@ -31,17 +32,6 @@ log = structlog.get_logger(__name__)
 HANDED_SECONDS: Final = 0.2
 #: Users a round trip when reconciling.
 RECONCILE_BATCH: Final = 500
-#: Reconnects after a shutdown are spread over this time for each thousand clients, and at least
-#: over it once.
-SHUTDOWN_SPREAD_MS: Final = 2000
-
-
-class Connection(Protocol):
-    """A consumer, as the node sees it at its shutdown and after the loss of the store's data."""
-
-    def shut_down(self, farewell: ServerShutdown) -> None: ...
-
-    async def put_back(self) -> None: ...
 
 
 class Node:
@@ -50,28 +40,27 @@ class Node:
         config: Config,
         *,
         node_id: str,
+        connections: Connections,
         hub: Hub,
         mailbox: Mailbox,
         presence: Presence,
+        service_sessions: ServiceSessions,
         sweep: Callable[[], AsyncIterator[Any]],
         nodes: NodeStore,
         sessions: SessionStore,
     ) -> None:
         self.node_id = node_id
-        #: Every open socket of this process, authenticated or not.
-        self._connections: dict[str, Connection] = {}
-        self._empty = asyncio.Event()
         self._config = config
+        self._connections = connections
         self._hub = hub
         self._mailbox = mailbox
         self._presence = presence
+        self._service_sessions = service_sessions
         self._sweep = sweep
         self._nodes = nodes
         self._sessions = sessions
         self._life = ""
         self._stepped_down = False
-        self._draining = False
-        self._farewell_seconds = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._burials: set[asyncio.Task[None]] = set()
         self._reconcile_wanted = asyncio.Event()
@@ -79,7 +68,7 @@ class Node:
     @property
     def serving(self) -> bool:
         """Whether new sessions may begin here."""
-        return not self._stepped_down and not self._draining
+        return not self._stepped_down and not self._connections.draining
 
     async def start(self) -> None:
         await self._nodes.ping()
@@ -106,37 +95,15 @@ class Node:
                 await self._tell_handed()
                 await self._nodes.drop_lease(
                     self.node_id,
-                    grace_seconds=self._config.offline_grace_seconds + self._farewell_seconds,
+                    grace_seconds=self._config.offline_grace_seconds
+                    + self._connections.farewell_seconds,
                 )
             except StoreUnavailable as error:
                 log.warning("lease left to run out", error=str(error))
         await self._mailbox.stop()
 
-    def join(self, socket_id: str, connection: Connection) -> None:
-        """A socket opened. One that opens while the node drains is sent on at once."""
-        self._connections[socket_id] = connection
-        if self._draining:
-            connection.shut_down(ServerShutdown(retry_after_ms=SHUTDOWN_SPREAD_MS))
-
-    def leave(self, socket_id: str) -> None:
-        del self._connections[socket_id]
-        if not self._connections:
-            self._empty.set()
-
-    async def drain(self) -> None:
-        self._draining = True
-        connections = list(self._connections.values())
-        spread_ms = SHUTDOWN_SPREAD_MS * max(1, len(connections) // 1000)
-        # Whoever comes back when told to was never away.
-        self._farewell_seconds = spread_ms / 1000
-        for connection in connections:
-            connection.shut_down(ServerShutdown(retry_after_ms=random.randint(100, spread_ms)))
-        if self._connections:
-            self._empty.clear()
-            await self._empty.wait()
-
     async def ready_reason(self) -> str | None:
-        if self._draining:
+        if self._connections.draining:
             return "shutting down"
         try:
             await self._nodes.ping()
@@ -191,7 +158,7 @@ class Node:
         """Others took this node for dead: they bury its sessions, and its clients resume."""
         if len(self._hub):
             log.error("lease lost", node=self.node_id, sessions=len(self._hub))
-        for session in self._hub:
+        for session in (*self._hub, *self._service_sessions):
             session.end(CloseCode.SLOW_CONSUMER, "The gateway was away too long; resume.")
 
     async def _bury(self, dead_node_id: str) -> None:
@@ -203,6 +170,7 @@ class Node:
                 removed, transitions = await self._sessions.reap(user_ids, dead_node_id)
                 buried += removed
                 self._presence.announce_all(transitions)
+            buried += await self._service_sessions.bury(dead_node_id)
             await self._nodes.forget(dead_node_id)
         except StoreUnavailable as error:
             # The claim runs out like a lease, and whoever then sees the dead goes on.
@@ -224,6 +192,7 @@ class Node:
         user_ids = self._hub.user_ids
         for start in range(0, len(user_ids), RECONCILE_BATCH):
             await self._reconcile(user_ids[start : start + RECONCILE_BATCH])
+        await self._service_sessions.reconcile()
 
     async def _reconcile(self, user_ids: list[str]) -> None:
         """Hold what this node hands out against what the store has."""
@@ -260,7 +229,7 @@ class Node:
             return
         if state.epoch != session.epoch:
             # The store lost this user: what it knew of the session is gone, the session is not.
-            await self._connections[session.session_id].put_back()
+            await session.put_back()
         elif not known:
             session.end(CloseCode.REVOKED, "The session was ended.")
         elif state.seq < position:
@@ -286,6 +255,7 @@ class Node:
                 session.touched = False
                 activity.setdefault(session.user_id, {})[session.session_id] = session.active_ms
         await self._sessions.touch(activity)
+        await self._service_sessions.tell_activity()
 
     async def _keep_swept(self) -> None:
         """One process of a deployment sweeps, whichever takes the duty first."""
@@ -293,4 +263,5 @@ class Node:
         await asyncio.sleep(interval * random.uniform(0.9, 1.1))
         if await self._nodes.take_duty("sweep", self.node_id, seconds=interval * 0.8):
             ended = [finding async for finding in self._sweep()]
+            ended += await self._service_sessions.sweep()
             log.info("swept", ended=len(ended))

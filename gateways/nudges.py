@@ -23,12 +23,17 @@ class StatusNudge(Struct, frozen=True, tag="s", array_like=True):
 
 
 class CloseNudge(Struct, frozen=True, tag="c", array_like=True):
-    """A session was ended from elsewhere: its socket is to be closed."""
+    """A session, a user's or a service's, was ended from elsewhere: its socket is to be closed."""
 
-    user_id: str
     session_id: str
     code: int
     reason: str
+
+
+class BroadcastNudge(Struct, frozen=True, tag="b", array_like=True):
+    """A message for everybody who is here now. It is stored nowhere."""
+
+    body: bytes
 
 
 class Echo(Struct, frozen=True, tag="e", array_like=True):
@@ -37,7 +42,7 @@ class Echo(Struct, frozen=True, tag="e", array_like=True):
     count: int
 
 
-Nudge = MessageNudge | StatusNudge | CloseNudge | Echo
+Nudge = MessageNudge | StatusNudge | CloseNudge | BroadcastNudge | Echo
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[Nudge]).decode

@@ -1,6 +1,7 @@
-"""One authenticated socket of a user, as the hub and the domain see it."""
+"""Authenticated sockets, as the hub and the domain see them: a user's, a service's."""
 
 import time
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +22,11 @@ class Identity:
     scope: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True, eq=False)
-class Session:
-    user_id: str
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Authenticated:
     session_id: str
     codec: Codec
     outbound: Outbound
-    identity: Identity
-    order: Order
-    epoch: str = ""
     #: Monotonic seconds and wall-clock ms of the last request.
     active_at: float = field(default_factory=time.monotonic)
     active_ms: int = field(default_factory=now_ms)
@@ -44,6 +41,19 @@ class Session:
     def push(self, event: str, payload: Payload) -> None:
         self.outbound.write(self.codec.push(event, payload))
 
+    def end(self, code: int, reason: str) -> None:
+        self.outbound.close(code, reason)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Session(_Authenticated):
+    user_id: str
+    identity: Identity
+    order: Order
+    #: Registers the session again where the store lost it.
+    put_back: Callable[[], Coroutine[Any, Any, None]]
+    epoch: str = ""
+
     def push_latest(self, event: str, key: str, payload: Payload) -> None:
         self.outbound.write_latest(key, self.codec.push(event, payload))
 
@@ -51,8 +61,24 @@ class Session:
         for seq, body in messages:
             self.outbound.write(self.codec.message(self.user_id, seq, body))
 
-    def end(self, code: int, reason: str, event: str = "", payload: Payload | None = None) -> None:
-        """Close the socket, after a last word where there is one."""
-        if payload is not None:
-            self.push(event, payload)
-        self.outbound.close(code, reason)
+
+@dataclass(frozen=True, slots=True)
+class ServiceIdentity:
+    """Who a service is, as the registry had it when it authenticated. `key_hash` changes with the
+    key.
+    """
+
+    name: str
+    type: str
+    description: str
+    metadata: Mapping[str, Any]
+    key_hash: str
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class ServiceSession(_Authenticated):
+    service: ServiceIdentity
+    address: str
+    connected_at_ms: int = field(default_factory=now_ms)
+    #: The life of the store (`{nodes}:life`) that is known to have had the session; '' at first.
+    life: str = ""

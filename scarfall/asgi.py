@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -16,10 +17,13 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 
 from gateways.config import Config
+from gateways.consumers.base import GatewayConsumer
+from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
 from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
 from gateways.store.errors import StoreUnavailable
+from gateways.store.limits import Rate
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +31,8 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+#: Takes `start`, which gives the running gateway.
+MakeSocket = Callable[..., Application]
 
 
 def gateway_config() -> Config:
@@ -41,6 +47,11 @@ def gateway_config() -> Config:
         node_lease_seconds=settings.NODE_LEASE,
         reconcile_interval_seconds=settings.RECONCILE_INTERVAL,
         session_cleanup_interval_seconds=settings.SESSION_CLEANUP_INTERVAL,
+        service_session_expiry_seconds=settings.SERVICE_SESSION_EXPIRY,
+        service_session_idle_timeout_seconds=settings.SERVICE_SESSION_IDLE_TIMEOUT,
+        failed_authentications=_rate(settings.LIMIT_FAILED_AUTHENTICATIONS),
+        registrations=_rate(settings.LIMIT_REGISTRATIONS),
+        allowed_service_types=settings.ALLOWED_SERVICE_TYPES,
         inbox_ttl_seconds=settings.INBOX_TTL,
         inbox_max_messages=settings.INBOX_MAX_MESSAGES,
         max_message_bytes=settings.MAX_MESSAGE_BYTES,
@@ -50,6 +61,10 @@ def gateway_config() -> Config:
         allow_query_token=settings.ALLOW_QUERY_TOKEN,
         cors_origins=tuple(settings.CORS_ORIGIN),
     )
+
+
+def _rate(limit: tuple[int, float]) -> Rate | None:
+    return Rate(*limit) if settings.RATE_LIMITS == "on" else None
 
 
 def build_gateway() -> Gateway:
@@ -62,13 +77,13 @@ class GatewayApplication:
     gateway below.
     """
 
-    def __init__(self, name: str, sockets: dict[str, Callable[..., Application]]) -> None:
+    def __init__(self, name: str, sockets: dict[str, MakeSocket]) -> None:
         self.name = name
         self._gateway: Gateway | None = None
         self._starting: asyncio.Task[None] | None = None
         #: Why the gateway can't serve yet.
         self._reason: str | None = "starting"
-        self._sockets = {path: consumer(self.running) for path, consumer in sockets.items()}
+        self._sockets = {path: make(start=self.running) for path, make in sockets.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -154,11 +169,10 @@ async def _no_socket(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
 
 
-def _user_socket(start: Callable[[], Awaitable[Gateway]]) -> Application:
-    application: Application = UserConsumer.as_asgi(start=start, codec=PlainCodec())
-    return application
+def _plain(consumer: type[GatewayConsumer]) -> MakeSocket:
+    return partial(consumer.as_asgi, codec=PlainCodec())
 
 
-user_application = GatewayApplication("user", {"/ws": _user_socket})
-internal_application = GatewayApplication("internal", {})
+user_application = GatewayApplication("user", {"/ws": _plain(UserConsumer)})
+internal_application = GatewayApplication("internal", {"/ws": _plain(InternalConsumer)})
 application = user_application

@@ -144,6 +144,8 @@ MAX_RECIPIENTS: int = _given["MAX_RECIPIENTS"]
 MAX_OUTBOUND_BYTES: int = _given["MAX_OUTBOUND_BYTES"]
 RECONCILE_INTERVAL: float = _given["RECONCILE_INTERVAL"]
 RATE_LIMITS: str = _given["RATE_LIMITS"]
+LIMIT_FAILED_AUTHENTICATIONS: tuple[int, float] = _given["LIMIT_FAILED_AUTHENTICATIONS"]
+LIMIT_REGISTRATIONS: tuple[int, float] = _given["LIMIT_REGISTRATIONS"]
 
 # --- The platform's services
 

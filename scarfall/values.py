@@ -63,6 +63,13 @@ def seconds(*, zero: bool = False) -> Parser[float]:
     return Parser(f"a number of seconds, {'0 or more' if zero else 'more than 0'}", convert, "s")
 
 
+def _rate(text: str) -> tuple[int, float]:
+    match = re.fullmatch(r"([1-9]\d{0,8})/([1-9]\d{0,8})", text, re.ASCII)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]), float(match[2])
+
+
 def _boolean(text: str) -> bool:
     return {"true": True, "1": True, "yes": True, "on": True,
             "false": False, "0": False, "no": False, "off": False}[text.lower()]  # fmt: skip
@@ -194,4 +201,5 @@ origins = Parser(
 path = Parser("a path", lambda text: Path(text).expanduser())
 pem = Parser("a public key in PEM form", _pem)
 port = integer(1, 65535)
+rate = Parser("<count>/<seconds>, as 20/60", _rate)
 text = Parser("text", str)

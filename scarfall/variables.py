@@ -69,6 +69,8 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("MAX_OUTBOUND_BYTES", integer(1024, 1_073_741_824, "bytes"), "1048576", "What may wait for one slow reader before it is closed."),
         Variable("RECONCILE_INTERVAL", seconds(), "10", "How often a process compares what its users got with the store."),
         Variable("RATE_LIMITS", choice("on", "off"), "on", "Limits on what one client may ask for."),
+        Variable("LIMIT_FAILED_AUTHENTICATIONS", values.rate, "20/60", "Failed authentications of services from one address: so many at once, which come back within so many seconds."),
+        Variable("LIMIT_REGISTRATIONS", values.rate, "10/60", "Registrations of services from one address, likewise."),
     ),
     "The platform's services": (
         Variable("CUSTOM_SERVICES", values.custom_services, None, "Services known from the start: `name:key:type[:description]`, comma-separated.", secret=True),

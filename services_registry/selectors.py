@@ -45,6 +45,11 @@ def all_services() -> Sequence[Service]:
     return list(Service.objects.all())
 
 
+def approved() -> Sequence[Service]:
+    """The disabled ones too."""
+    return list(Service.objects.filter(approval=Service.Approval.APPROVED))
+
+
 def types() -> Sequence[str]:
     """The types in use, in order."""
     return list(Service.objects.order_by("type").values_list("type", flat=True).distinct())

@@ -208,8 +208,8 @@ def record_refusals(name: str, count: int, actor: Actor) -> None:
         _record(service or name, Kind.REFUSED, actor, f"{count} times")
 
 
-def note_authentication(service_id: int) -> None:
-    Service.objects.filter(pk=service_id).update(last_authenticated_at=timezone.now())
+def note_authentication(name: str) -> None:
+    Service.objects.filter(name=name).update(last_authenticated_at=timezone.now())
 
 
 @contextmanager

@@ -6,6 +6,7 @@ itself; what comes from the channel layer reaches a socket through the hub, so o
 """
 
 import secrets
+import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -35,9 +36,11 @@ from gateways.protocol.events import (
     Payload,
     Request,
     ServerShutdown,
+    SessionExpired,
     parse,
     timestamp,
 )
+from gateways.session import ServiceSession, Session
 from gateways.store.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -65,12 +68,18 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     outbound: Outbound
     deadlines: Deadlines
     socket_id: str
+    #: The peer's address; '' where the server does not know it.
+    address: str
+    #: Set once the socket has authenticated.
+    session: Session | ServiceSession | None = None
 
     def __init__(self, start: Callable[[], Awaitable[Gateway]], codec: Codec) -> None:
         """`start` gives the running gateway of this process; it starts it where nobody has."""
         self._start = start
         self.codec = codec
         self._invalid_frames = 0
+        #: Whether a request failed for want of the store, or of what else the gateway needs.
+        self._unavailable = False
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -90,30 +99,24 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         self.outbound = self._make_outbound(scope, send)
         self.deadlines = Deadlines()
         self.socket_id = f"{self.gateway.node_id}.{secrets.token_hex(8)}"
-        self.gateway.node.join(self.socket_id, self)
+        self.address = (scope.get("client") or ("",))[0]
+        self.gateway.connections.join(self.socket_id, self)
         goodbye = False
         try:
+            self.limit_authentication()
             await self.guarded(self.opened(handshake), None)
             goodbye = await self._receive_frames(receive)
         finally:
             # Whatever ended the socket: this runs once, and waits for nobody.
-            self.gateway.node.leave(self.socket_id)
+            self.gateway.connections.leave(self.socket_id)
             self.deadlines.stop()
             self.gone(goodbye=goodbye and not self.outbound.closed)
 
     # --- for the gateways -------------------------------------------------------------------------
 
-    @property
-    @abstractmethod
-    def authenticated(self) -> bool: ...
-
     @abstractmethod
     async def opened(self, handshake: Handshake) -> Payload | None:
-        """The socket is open."""
-
-    @abstractmethod
-    def active(self) -> None:
-        """A request came."""
+        """The socket is open; its handshake may authenticate it."""
 
     @abstractmethod
     def gone(self, *, goodbye: bool) -> None:
@@ -139,7 +142,8 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             self._refuse_frame(error)
             return
         self._invalid_frames = 0
-        self.active()
+        if self.session is not None:
+            self.session.touch()
         await self.guarded(self._dispatch(inbound), inbound)
 
     def _refuse_frame(self, error: InvalidFrame) -> None:
@@ -152,7 +156,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         handler = self.handlers.get(inbound.event)
         if handler is None:
             raise UnknownEvent(f"{inbound.event!r} is no event of this gateway.")
-        if not handler.public and not self.authenticated:
+        if not handler.public and self.session is None:
             raise Unauthenticated("Authenticate first.")
         return await handler.serve(self, parse(inbound.data, handler.struct))
 
@@ -165,11 +169,13 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         try:
             payload = await work
         except GatewayError as error:
+            self._unavailable |= isinstance(error, Unavailable)
             self._fail(error, inbound)
         except AuthenticationFailed as error:
             self._refuse(error, inbound)
         except StoreUnavailable as error:
             log.warning("store unavailable", socket_id=self.socket_id, error=str(error))
+            self._unavailable = True
             self._fail(Unavailable("The gateway's store does not answer now."), inbound)
         except Exception:
             ref = secrets.token_hex(6)
@@ -198,15 +204,50 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     def push(self, event: str, payload: Payload) -> None:
         self.outbound.write(self.codec.push(event, payload))
 
+    # --- deadlines --------------------------------------------------------------------------------
+
+    def limit_authentication(self) -> None:
+        """From now on there is so long to authenticate."""
+        due = time.monotonic() + self.gateway.config.auth_timeout_seconds
+        self.deadlines.set("auth", due, self._authentication_overdue)
+
+    def _authentication_overdue(self) -> None:
+        if self._unavailable:
+            self.end(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
+        else:
+            self.end(CloseCode.UNAUTHENTICATED, "Not authenticated in time.")
+
+    def limit_session(self, *, expiry_seconds: float, idle_seconds: float) -> None:
+        """From now on it lasts so long at most, and so long without a request."""
+        assert self.session is not None
+        self._idle_seconds = idle_seconds
+        self.deadlines.set("expiry", time.monotonic() + expiry_seconds, self._session_expired)
+        self.deadlines.set("idle", self.session.active_at + idle_seconds, self._perhaps_idle)
+
+    def expire(self, reason: str, code: CloseCode) -> None:
+        self.push("session_expired", SessionExpired(reason))
+        self.end(code, f"The session ended: {reason}.")
+
+    def _session_expired(self) -> None:
+        self.expire("expired", CloseCode.EXPIRED)
+
+    def _perhaps_idle(self) -> None:
+        """Requests move this moment only once it comes: each of them costs nothing for it."""
+        assert self.session is not None
+        due = self.session.active_at + self._idle_seconds
+        if due <= time.monotonic():
+            self.expire("idle", CloseCode.EXPIRED)
+        else:
+            self.deadlines.set("idle", due, self._perhaps_idle)
+
     # --- for the node -----------------------------------------------------------------------------
+
+    def end(self, code: int, reason: str) -> None:
+        self.outbound.close(code, reason)
 
     def shut_down(self, farewell: ServerShutdown) -> None:
         self.push("server_shutdown", farewell)
         self.outbound.close(CloseCode.SERVICE_RESTART, "The server restarts.")
-
-    @abstractmethod
-    async def put_back(self) -> None:
-        """The store lost this socket's session: register it again."""
 
     def _make_outbound(self, scope: dict[str, Any], send: Send) -> Outbound:
         max_bytes = self.gateway.config.max_outbound_bytes

@@ -26,14 +26,12 @@ from gateways.protocol.events import (
     Pong,
     Receipt,
     SendMessage,
-    SessionExpired,
     Sessions,
     TokenExpiring,
     now_ms,
     timestamp,
 )
 from gateways.session import Identity, Session
-from gateways.store.errors import StoreUnavailable
 from gateways.store.sessions import Opened, SessionRecord
 
 #: How long before a token's end its client is told.
@@ -43,11 +41,6 @@ TOKEN_WARNING_SECONDS: Final = 60.0
 class UserConsumer(GatewayConsumer):
     session: Session | None = None
     _record: SessionRecord
-    _store_failed = False
-
-    @property
-    def authenticated(self) -> bool:
-        return self.session is not None
 
     @property
     def _me(self) -> Session:
@@ -55,27 +48,18 @@ class UserConsumer(GatewayConsumer):
         return self.session
 
     async def opened(self, handshake: Handshake) -> Payload | None:
-        self.deadlines.set(
-            "auth",
-            time.monotonic() + self.gateway.config.auth_timeout_seconds,
-            self._authentication_overdue,
-        )
         if handshake.query_token is not None and not self.gateway.config.allow_query_token:
             raise AuthenticationFailed("A token in the address ends up in logs: send it otherwise.")
         token = handshake.token or handshake.query_token
         return await self.authenticate(Authenticate(token)) if token else None
-
-    def active(self) -> None:
-        if self.session is not None:
-            self.session.touch()
 
     def gone(self, *, goodbye: bool) -> None:
         if self.session is not None:
             self.gateway.hub.detach(self.session)
             self.gateway.presence.leave(self.session, goodbye=goodbye)
 
-    async def put_back(self) -> None:
-        """The client learns of the new epoch by another `connected`."""
+    async def _put_back(self) -> None:
+        """The store lost the session. The client learns of the new epoch by another `connected`."""
         session = self._me
         # As if it came back by itself: all there is in the new epoch is new to it.
         was = (session.epoch, session.order.position)
@@ -96,7 +80,6 @@ class UserConsumer(GatewayConsumer):
         if self.session is not None:
             return self._extend(self.session, identity)
         if not self.gateway.node.serving:
-            self._store_failed = True
             raise Unavailable("This gateway process takes no new sessions now.")
         session = Session(
             user_id=identity.user_id,
@@ -105,6 +88,7 @@ class UserConsumer(GatewayConsumer):
             outbound=self.outbound,
             identity=identity,
             order=self._new_order(),
+            put_back=self._put_back,
         )
         self._record = SessionRecord(request.device_id, identity.device_info, now_ms())
         resume = (request.resume.epoch, request.resume.seq) if request.resume else None
@@ -113,11 +97,10 @@ class UserConsumer(GatewayConsumer):
             opened = await self.gateway.presence.arrive(
                 session, self._record, new_epoch=new_epoch(), resume=resume
             )
-        except Exception as error:
+        except Exception:
             # It may have been stored all the same.
             self.gateway.hub.detach(session)
             self.gateway.presence.leave(session, goodbye=False)
-            self._store_failed = isinstance(error, StoreUnavailable)
             raise
         self.session = session
         self.deadlines.clear("auth")
@@ -204,33 +187,13 @@ class UserConsumer(GatewayConsumer):
         set_ = self.deadlines.set
         set_("warning", token_ends - TOKEN_WARNING_SECONDS, self._token_expiring)
         set_("token", token_ends, self._token_expired)
-        set_("expiry", now + config.session_expiry_seconds, self._session_expired)
-        set_("idle", session.active_at + config.idle_timeout_seconds, self._perhaps_idle)
-
-    def _authentication_overdue(self) -> None:
-        if self._store_failed:
-            self.outbound.close(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
-        else:
-            self.outbound.close(CloseCode.UNAUTHENTICATED, "Not authenticated in time.")
+        self.limit_session(
+            expiry_seconds=config.session_expiry_seconds, idle_seconds=config.idle_timeout_seconds
+        )
 
     def _token_expiring(self) -> None:
         expires_ms = int(self._me.identity.expires_at * 1000)
         self.push("token_expiring", TokenExpiring(timestamp(expires_ms)))
 
     def _token_expired(self) -> None:
-        self._expire("token", CloseCode.UNAUTHENTICATED)
-
-    def _session_expired(self) -> None:
-        self._expire("expired", CloseCode.EXPIRED)
-
-    def _perhaps_idle(self) -> None:
-        """Requests move this moment only once it comes: each of them costs nothing for it."""
-        due = self._me.active_at + self.gateway.config.idle_timeout_seconds
-        if due <= time.monotonic():
-            self._expire("idle", CloseCode.EXPIRED)
-        else:
-            self.deadlines.set("idle", due, self._perhaps_idle)
-
-    def _expire(self, reason: str, code: CloseCode) -> None:
-        sentence = f"The session ended: {reason}."
-        self._me.end(code, sentence, "session_expired", SessionExpired(reason))
+        self.expire("token", CloseCode.UNAUTHENTICATED)

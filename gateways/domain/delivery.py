@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from gateways.mailbox import Mailbox
-from gateways.nudges import MessageNudge
+from gateways.nudges import BroadcastNudge, MessageNudge
 from gateways.protocol.errors import TooLarge, TooManyRecipients
 from gateways.protocol.events import (
     MessageBody,
@@ -21,8 +21,11 @@ from gateways.protocol.events import (
     now_ms,
     timestamp,
 )
+from gateways.protocol.internal_events import Broadcast, SendServiceMessage
+from gateways.session import ServiceIdentity
 from gateways.store.inbox import InboxStore, Stored
 from gateways.store.keys import Keys
+from gateways.store.nodes import NodeStore
 
 #: What only the server may say about a message: a sender's own words under these names are dropped.
 RESERVED_METADATA: Final = ("source", "serviceName", "serviceType", "timestamp")
@@ -43,22 +46,38 @@ class Sender:
     def user(cls, user_id: str) -> "Sender":
         return cls(user_id, user_id, {"source": "user"})
 
+    @classmethod
+    def service(cls, service: ServiceIdentity) -> "Sender":
+        return cls(
+            # No user's id has a control character.
+            f"\0{service.name}",
+            None,
+            {
+                "source": "internal_service",
+                "serviceName": service.name,
+                "serviceType": service.type,
+                "metadata": service.metadata,
+            },
+        )
+
 
 class Delivery:
     def __init__(
         self,
         inbox: InboxStore,
+        nodes: NodeStore,
         mailbox: Mailbox,
         *,
         max_message_bytes: int,
         max_recipients: int,
     ) -> None:
         self._inbox = inbox
+        self._nodes = nodes
         self._mailbox = mailbox
         self._max_message_bytes = max_message_bytes
         self._max_recipients = max_recipients
 
-    async def send(self, sender: Sender, request: SendMessage) -> Receipt:
+    async def send(self, sender: Sender, request: SendMessage | SendServiceMessage) -> Receipt:
         """Store the message at each recipient, nudge the nodes that hold them, and say what became
         of it.
 
@@ -86,8 +105,22 @@ class Delivery:
         receipt = _encode(_receipt(message_id, stored, accepted_ms))
         return _decode_receipt(await self._inbox.keep_receipt(sender.key, message_id, receipt))
 
+    async def broadcast(self, sender: Sender, request: Broadcast) -> None:
+        """To everybody who is online now. It is stored nowhere, and nobody can ask for it later.
+
+        Raises TooLarge, StoreUnavailable: nothing was done.
+        """
+        accepted_ms = now_ms()
+        body = self._body(sender, request, uuid7(accepted_ms), accepted_ms)
+        for node_id in await self._nodes.all():
+            self._mailbox.send(node_id, BroadcastNudge(body))
+
     def _body(
-        self, sender: Sender, request: SendMessage, message_id: str, accepted_ms: int
+        self,
+        sender: Sender,
+        request: SendMessage | SendServiceMessage | Broadcast,
+        message_id: str,
+        accepted_ms: int,
     ) -> bytes:
         metadata = {
             name: value

@@ -1,5 +1,6 @@
 """Who is online, of everybody: pages for clients that list more than their friends."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from gateways.protocol.events import (
     Page,
     timestamp,
 )
+from gateways.protocol.internal_events import UserStatus
 from gateways.session import Identity
 from gateways.store.directory import DirectoryStore
 from gateways.store.friends import FriendStore
@@ -71,6 +73,24 @@ class Directory:
             timestamp=timestamp(),
             next_cursor=next_cursor or UNSET,
         )
+
+    async def statuses(self, user_ids: Sequence[str]) -> list[UserStatus]:
+        """How things stand with these users; one never seen is offline, `last_seen` unknown."""
+        states, counts = await asyncio.gather(
+            self._sessions.states(user_ids), self._sessions.counts(user_ids)
+        )
+        return [
+            UserStatus(
+                user_id=user_id,
+                status="online" if state.online else "offline",
+                last_seen=_last_seen(state),
+                session_count=count,
+            )
+            for user_id, state, count in zip(user_ids, states, counts, strict=True)
+        ]
+
+    async def total(self) -> int:
+        return await self._directory.total()
 
     async def _page(self, page: Page) -> tuple[Sequence[tuple[str, UserState]], str | None]:
         shard, after = _parse_cursor(page.cursor)

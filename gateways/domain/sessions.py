@@ -80,8 +80,19 @@ class Sessions:
         """
         if session_id == session.session_id:
             raise InvalidPayload("sessionId: expected another session than this one")
-        if not await self._end(session.user_id, session_id, "Closed from another session."):
+        if not await self.disconnect(session.user_id, session_id, "Closed from another session."):
             raise InvalidPayload("sessionId: expected one of your sessions")
+
+    async def disconnect(
+        self, user_id: str, session_id: str | None = None, reason: str = "Disconnected."
+    ) -> int:
+        """End a user's sessions, or one of them, wherever they are. Returns how many there were."""
+        ended = [
+            await self._end(user_id, session, reason, CloseCode.REVOKED)
+            for session in await self._sessions.of_user(user_id)
+            if session_id in (None, session.session_id)
+        ]
+        return sum(ended)
 
     async def everybody(self) -> AsyncIterator[UserSessions]:
         """All sessions there are, by user. A user who comes or goes meanwhile may be missed or come
@@ -129,7 +140,7 @@ class Sessions:
             elif idle_seconds is not None and idle > idle_seconds:
                 reason = f"idle for {idle:.0f} s"
                 if not dry_run:
-                    await self._end(user_id, session.session_id, "Idle.", CloseCode.EXPIRED)
+                    await self._end(user_id, session, "Idle.", CloseCode.EXPIRED)
             else:
                 continue
             findings.append(Finding(user_id, session.session_id, reason, session.last_activity_ms))
@@ -145,21 +156,16 @@ class Sessions:
         return findings
 
     async def _end(
-        self, user_id: str, session_id: str, reason: str, code: CloseCode = CloseCode.REVOKED
+        self, user_id: str, session: StoredSession, reason: str, code: CloseCode
     ) -> bool:
         """Out of the store first: should the nudge get lost, the session's node misses it at its
-        reconcile.
+        reconcile. Returns whether it was still there.
         """
-        stored = {other.session_id: other for other in await self._sessions.of_user(user_id)}
-        if session_id not in stored:
-            return False
-        closed = await self._sessions.close(user_id, session_id, goodbye=True)
+        closed = await self._sessions.close(user_id, session.session_id, goodbye=True)
         if closed.transition is not None:
             self._presence.announce(closed.transition)
-        self._mailbox.send(
-            stored[session_id].node_id, CloseNudge(user_id, session_id, code, reason)
-        )
-        return True
+        self._mailbox.send(session.node_id, CloseNudge(session.session_id, code, reason))
+        return closed.existed
 
     async def _user_ids(self) -> AsyncIterator[list[str]]:
         """Those of the directory, then those that the nodes hold: each in pages."""

@@ -28,5 +28,8 @@ class Codec(Protocol):
 
     def push(self, event: str, payload: Payload) -> bytes: ...
 
+    def broadcast(self, recipient_id: str, body: bytes) -> bytes:
+        """The push of a message that is stored nowhere, and so has no seq."""
+
     def message(self, recipient_id: str, seq: int, body: bytes) -> bytes:
         """The push of a stored message. `body` is a MessageBody as JSON, spliced in as it is."""

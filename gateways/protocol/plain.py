@@ -56,6 +56,12 @@ class PlainCodec:
     def push(self, event: str, payload: Payload) -> bytes:
         return self._encode(_Push(event, payload))
 
+    def broadcast(self, recipient_id: str, body: bytes) -> bytes:
+        return b'{"event":"message","data":{"recipientId":%b,%b}' % (
+            self._encode(recipient_id),
+            body[1:],
+        )
+
     def message(self, recipient_id: str, seq: int, body: bytes) -> bytes:
         return b'{"event":"message","data":{"recipientId":%b,"seq":%d,%b}' % (
             self._encode(recipient_id),

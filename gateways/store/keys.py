@@ -25,6 +25,7 @@ class Keys:
         self.leases = f"{prefix}{{nodes}}:leases"
         self.claims = f"{prefix}{{nodes}}:claims"
         self.life = f"{prefix}{{nodes}}:life"
+        self.service_sessions = f"{prefix}services:sessions"
 
     def _user(self, user_id: str, what: str) -> str:
         return f"{self.prefix}u:{{{escape(user_id)}}}:{what}"
@@ -68,6 +69,9 @@ class Keys:
 
     def node_users(self, node_id: str) -> str:
         return f"{self.prefix}node:{node_id}:users"
+
+    def limit(self, name: str, subject: str) -> str:
+        return f"{self.prefix}limit:{name}:{escape(subject)}"
 
     def duty(self, name: str) -> str:
         """Held by the one process of a deployment which does this duty now."""

@@ -26,10 +26,12 @@ BURY_VACANT = _load("bury_vacant")
 REAP_USER = _load("reap_user")
 TOUCH_SESSIONS = _load("touch_sessions")
 MARK_HANDED = _load("mark_handed")
+TOUCH_SERVICES = _load("touch_services")
 DELIVER = _load("deliver")
 RENEW_LEASE = _load("renew_lease")
 CLAIM_NODE = _load("claim_node")
 DROP_LEASE = _load("drop_lease")
+TAKE_TOKEN = _load("take_token")
 
 ALL = (
     OPEN_SESSION,
@@ -38,8 +40,10 @@ ALL = (
     REAP_USER,
     TOUCH_SESSIONS,
     MARK_HANDED,
+    TOUCH_SERVICES,
     DELIVER,
     RENEW_LEASE,
     CLAIM_NODE,
     DROP_LEASE,
+    TAKE_TOKEN,
 )

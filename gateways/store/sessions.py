@@ -201,7 +201,7 @@ class SessionStore:
         answers = await self._redis.call_all(
             [("HGETALL", self._keys.sessions(user_id)) for user_id in user_ids]
         )
-        return [[_stored(*item) for item in _pairs(answer)] for answer in answers]
+        return [[_stored(*item) for item in pairs(answer)] for answer in answers]
 
     async def ids_of_users(self, user_ids: Sequence[str]) -> list[list[str]]:
         answers = await self._redis.call_all(
@@ -225,7 +225,7 @@ def _offline(user_id: str, generation: int, email: bytes, last_seen_ms: int) -> 
     return Transition(user_id, False, generation, email.decode() or None, last_seen_ms)
 
 
-def _pairs(answer: Any) -> list[tuple[bytes, bytes]]:
+def pairs(answer: Any) -> list[tuple[bytes, bytes]]:
     """HGETALL's answer: a map over RESP3 and where redis-py knows the command, a flat list over
     RESP2.
     """

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gateways import hub as hubs
 from gateways.hub import Hub
-from gateways.nudges import CloseNudge, MessageNudge, StatusNudge
+from gateways.nudges import MessageNudge, StatusNudge
 from gateways.ordering import Order
 from gateways.outbound import AsgiOutbound
 from gateways.protocol.codec import Codec
@@ -43,7 +43,11 @@ class Reader:
             outbound=AsgiOutbound(self._send, max_bytes=max_bytes),
             identity=Identity(user_id, 0.0),
             order=Order(),
+            put_back=self._put_back,
         )
+
+    async def _put_back(self) -> None:
+        raise AssertionError("the hub puts nothing back")
 
     @property
     def seqs(self) -> list[int]:
@@ -368,12 +372,3 @@ async def test_the_generations_that_are_remembered_are_bounded(
     for number in range(10):
         world.hub.on_status(StatusNudge(f"user{number}", True, 1, None, 0, []))
     assert list(world.hub._generations) == ["user7", "user8", "user9"]
-
-
-async def test_a_close_ends_the_session_that_it_names_and_no_other(world: World) -> None:
-    one, other = world.attach(), world.attach()
-    world.hub.on_close(CloseNudge("bob", one.session.session_id, 4403, "Revoked."))
-    world.hub.on_close(CloseNudge("bob", "node.gone", 4403, "Revoked."))
-    world.hub.on_close(CloseNudge("stranger", other.session.session_id, 4403, "Revoked."))
-    await until(lambda: one.close_code == 4403)
-    assert other.close_code is None

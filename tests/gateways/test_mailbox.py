@@ -11,8 +11,10 @@ from django.conf import settings
 from redis.asyncio import Redis
 
 from gateways import mailbox as mailboxes
+from gateways.connections import Connections
 from gateways.mailbox import Mailbox
-from gateways.nudges import CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+from gateways.nudges import BroadcastNudge, CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+from gateways.protocol.events import ServerShutdown
 from gateways.store.errors import StoreUnavailable
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey, running_valkey
@@ -39,7 +41,13 @@ class Received:
             raise ZeroDivisionError
         self.nudges.append(nudge)
 
-    on_message = on_status = on_close = take
+    on_message = on_status = on_broadcast = take
+
+    def end(self, code: int, reason: str) -> None:
+        self.take(CloseNudge("other.1", code, reason))
+
+    def shut_down(self, farewell: ServerShutdown) -> None:
+        raise AssertionError(farewell)
 
 
 class Node:
@@ -48,13 +56,17 @@ class Node:
         self.layer = layer
         self.received = Received()
         self.heard_again = 0
+        self.changed: list[str] = []
+        self.connections = Connections()
         self.mailbox = Mailbox(
             layer,
             self.received,
+            self.connections,
             node_id=node_id,
             prefix=prefix,
             timeout_seconds=5,
             on_hearing_again=self._hear_again,
+            on_service_changed=self.changed.append,
         )
 
     def _hear_again(self) -> None:
@@ -102,15 +114,17 @@ def message(number: int) -> MessageNudge:
 
 async def test_a_nudge_of_every_kind_arrives_at_the_node_it_is_for(make_node: MakeNode) -> None:
     one, other = await make_node("one"), await make_node("other")
+    other.connections.join("other.1", other.received)
     sent: list[Nudge] = [
         MessageNudge(b'{"a":"\xf0\x9f\x98\x80"}', [("}مرحبا{", 7), ("bob", 2**53)]),
         StatusNudge("alice", True, 3, None, 1000, ["bob"]),
-        CloseNudge("bob", "other.1", 4403, "Revoked."),
+        BroadcastNudge(b"{}"),
+        CloseNudge("other.1", 4403, "Revoked."),
     ]
     for nudge in sent:
         one.mailbox.send("other", nudge)
     await one.mailbox.flushed()
-    await until(lambda: len(other.received.nudges) == 3)
+    await until(lambda: len(other.received.nudges) == len(sent))
     assert other.received.nudges == sent
     assert one.received.nudges == []
 

@@ -236,7 +236,7 @@ async def test_a_session_that_goes_while_it_is_put_back_leaves_no_ghost(
     client = Client(node)
     assert "user" in await client.authenticate("alice")
     await redis.delete(keys.state("alice"), keys.sessions("alice"))
-    connection = next(iter(node.node._connections.values()))
+    (session,) = node.hub.of_user("alice")
     real, left = node.presence._nodes.hold, asyncio.Event()
 
     async def hold(node_id: str, user_id: str) -> None:
@@ -244,7 +244,7 @@ async def test_a_session_that_goes_while_it_is_put_back_leaves_no_ghost(
         await left.wait()
 
     monkeypatch.setattr(node.presence._nodes, "hold", hold)
-    putting_back = asyncio.create_task(connection.put_back())
+    putting_back = asyncio.create_task(session.put_back())
     await client.leave()
     await node.presence.settle(timeout_seconds=5)
     left.set()

@@ -93,7 +93,7 @@ def test_no_change_is_lost_among_many(registry: None) -> None:
         lambda: services.disable("billing", OPERATOR),
         lambda: services.reject("billing", OPERATOR),
         lambda: services.rotate_key("billing", OPERATOR),
-        lambda: services.note_authentication(service.pk),
+        lambda: services.note_authentication(service.name),
         *(partial(edit, number) for number in range(4)),
     ]
     results = at_once(*changes)

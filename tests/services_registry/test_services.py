@@ -270,9 +270,9 @@ class TestChanges:
 
     def test_an_authentication_leaves_its_time_and_nothing_else(self, announced: list[str]) -> None:
         service = register()
-        services.note_authentication(service.pk)
+        services.note_authentication(service.name)
         assert selectors.get("billing").last_authenticated_at is not None
-        services.note_authentication(service.pk + 1)
+        services.note_authentication("nobody")
         assert len(events()) == 1
         assert announced == []
 

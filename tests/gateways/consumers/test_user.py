@@ -401,7 +401,7 @@ async def test_a_socket_that_closes_leaves_nothing_behind(gateway: Gateway, code
     await client.leave(code)
     await gateway.presence.settle(timeout_seconds=5)
     assert len(gateway.hub) == 0
-    assert not gateway.node._connections
+    assert len(gateway.connections) == 0
     (ids,) = await gateway.presence._sessions.ids_of_users(["alice"])
     assert ids == []
     assert bool(gateway.presence._graces) == (code not in (1000, 1005))
