@@ -7,6 +7,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from gateways.config import Config
 from gateways.gateway import Gateway
+from tests.postgresql import PostgreSQL, running_postgresql
 from tests.valkey import Valkey, running_valkey
 
 MakeGateway = Callable[..., Awaitable[Gateway]]
@@ -16,6 +17,13 @@ MakeGateway = Callable[..., Awaitable[Gateway]]
 def valkey() -> Iterator[Valkey]:
     """One server for all tests of a worker; each test has a key prefix of its own."""
     with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """One server for all tests of a worker; whoever needs one makes a database of its own."""
+    with running_postgresql() as server:
         yield server
 
 

@@ -1,11 +1,9 @@
-"""The registry on real databases: SQLite as shipped, in a file, and PostgreSQL where
-TEST_DATABASE_URL names a server on which these tests may make a database.
+"""The registry on real databases: SQLite as shipped, in a file, and PostgreSQL.
 
 Transactions are real ones here, not pytest-django's, which would hide what is sent after commit and
 what other threads see.
 """
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +11,6 @@ from threading import Barrier
 from typing import Any, TypeVar
 
 import dj_database_url
-import psycopg
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import MD5PasswordHasher
@@ -24,12 +21,12 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from services_registry import keys
 from services_registry.models import Service, ServiceEvent
+from tests.postgresql import PostgreSQL
 
 T = TypeVar("T")
-TEST_DATABASE_URL = os.environ.get("TEST_DATABASE_URL")
 
 
-@pytest.fixture(scope="session", params=["sqlite", *(["postgresql"] if TEST_DATABASE_URL else [])])
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def _database(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -45,15 +42,12 @@ def _database(
             yield
             connection.close()
         else:
-            assert TEST_DATABASE_URL is not None
-            name = f"scarfall_test_{secrets.token_hex(4)}"
-            with psycopg.connect(TEST_DATABASE_URL, autocommit=True) as server:
-                server.execute(f"CREATE DATABASE {name}")
-                _use({**dj_database_url.parse(TEST_DATABASE_URL), "NAME": name})
-                call_command("migrate", verbosity=0)
-                yield
-                connection.close()
-                server.execute(f"DROP DATABASE {name}")
+            postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+            url = postgresql.create_database(f"registry-{secrets.token_hex(4)}")
+            _use(dict(dj_database_url.parse(url)))
+            call_command("migrate", verbosity=0)
+            yield
+            connection.close()
     _use(configured)
 
 
