@@ -71,6 +71,11 @@ class Client:
             "authenticate", {"token": token(user_id, **(claims or {})), **data}
         )
 
+    async def authenticate_service(self, service_name: str, service_key: str) -> Any:
+        return await self.request(
+            "authenticate_service", {"serviceName": service_name, "serviceKey": service_key}
+        )
+
     async def message(self, recipient_ids: str | list[str], text: str, **data: Any) -> Any:
         """The receipt."""
         to = [recipient_ids] if isinstance(recipient_ids, str) else recipient_ids
@@ -169,9 +174,26 @@ async def dial_as(
     return client
 
 
+async def dial_service(url: str, service_name: str, service_key: str) -> Client:
+    """A service that is authenticated already."""
+    client = await dial(url)
+    reply = await client.authenticate_service(service_name, service_key)
+    assert "serviceName" in reply, reply
+    return client
+
+
 @asynccontextmanager
 async def connect(url: str, **options: Any) -> AsyncIterator[Client]:
     client = await dial(url, **options)
+    try:
+        yield client
+    finally:
+        await client.socket.close()
+
+
+@asynccontextmanager
+async def connect_service(url: str, service_name: str, service_key: str) -> AsyncIterator[Client]:
+    client = await dial_service(url, service_name, service_key)
     try:
         yield client
     finally:

@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.gateways import Deployment, GatewayProcess
+from tests.postgresql import PostgreSQL
 from tests.valkey import Valkey, running_valkey
 
 StartGateway = Callable[..., GatewayProcess]
 #: `deploy(VARIABLE="value")`: a deployment that lasts as long as the module.
 Deploy = Callable[..., Deployment]
+#: The URL of an empty database.
+MakeDatabase = Callable[[], str]
+#: Of the service `herald`, which the environment names.
+HERALD_KEY = "a key that only herald knows"
 #: `name("alice")`: a user id of this test's own.
 Name = Callable[[str], str]
 
@@ -38,6 +43,42 @@ def pair(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     )
     try:
         yield Pair(deployment, *deployment.start_pair())
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def make_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> MakeDatabase:
+    """On each of the databases that are supported, in turn."""
+    if request.param == "sqlite":
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('database')}/db.sqlite3"
+    postgresql: PostgreSQL = request.getfixturevalue("postgresql")
+    return lambda: postgresql.create_database(f"e2e-{secrets.token_hex(4)}")
+
+
+@pytest.fixture(scope="session")
+def platform(
+    make_database: MakeDatabase, valkey: Valkey, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Two user gateways and two internal ones, on one database; they start at once, and migrate it.
+    No test may harm them.
+    """
+    deployment = Deployment(
+        valkey,
+        tmp_path_factory.mktemp("platform"),
+        DATABASE_URL=make_database(),
+        CUSTOM_SERVICES=f"herald:{HERALD_KEY}:news:Tells everybody everything",
+        OFFLINE_GRACE="1",
+        # Long: what takes effect at once must not owe that to the next look.
+        RECONCILE_INTERVAL="60",
+        NODE_LEASE="6",
+        RATE_LIMITS="off",
+        MAX_SERVICES="1000",
+    )
+    try:
+        yield Pair(deployment, *deployment.start_pair("all"))
     finally:
         deployment.stop()
 

@@ -23,12 +23,16 @@ WAIT_SECONDS = 15
 
 
 class GatewayProcess:
-    """`manage.py serve`. Its children are the processes that hold the sockets."""
+    """`manage.py serve`. Its children are the processes that hold the sockets: the user gateway's,
+    then the internal one's.
+    """
 
     def __init__(self, environment: dict[str, str], log: Path, gateway: str = "user") -> None:
         self.port = int(environment["PORT"])
         self.internal_port = int(environment["INTERNAL_PORT"])
         self.url = f"ws://127.0.0.1:{self.port}/ws"
+        self.internal_url = f"ws://127.0.0.1:{self.internal_port}/ws"
+        self.gateway = gateway
         self.environment = environment
         self.log = log
         with log.open("wb") as output:
@@ -70,10 +74,26 @@ class GatewayProcess:
                 return error.code, error.read().decode()
 
     def ready(self) -> bool:
+        ports = {"user": [self.port], "internal": [self.internal_port]}
         try:
-            return self.get("/readyz")[0] == 200
+            return all(
+                self.get("/readyz", port)[0] == 200
+                for port in ports.get(self.gateway, [self.port, self.internal_port])
+            )
         except OSError:
             return False
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of manage.py in the same environment. Returns what it printed."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+        ).stdout
 
     def wait_until_ready(self) -> "GatewayProcess":
         deadline = time.monotonic() + START_SECONDS
@@ -105,8 +125,10 @@ class Deployment:
     def start(self, gateway: str = "user", **variables: str) -> GatewayProcess:
         return self._spawn(gateway, variables).wait_until_ready()
 
-    def start_pair(self, **variables: str) -> tuple[GatewayProcess, GatewayProcess]:
-        first, second = self._spawn("user", variables), self._spawn("user", variables)
+    def start_pair(
+        self, gateway: str = "user", **variables: str
+    ) -> tuple[GatewayProcess, GatewayProcess]:
+        first, second = self._spawn(gateway, variables), self._spawn(gateway, variables)
         return first.wait_until_ready(), second.wait_until_ready()
 
     def stop(self) -> None:

@@ -6,11 +6,10 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
-from django.db.migrations.executor import MigrationExecutor
 
+from gateways.management import migration
 from scarfall import supervisor
 from scarfall.embedded import CannotStart
 from services_registry import environment
@@ -37,9 +36,7 @@ class Command(BaseCommand):
     def _migrate(self) -> None:
         """The database as this version and the environment want it."""
         try:
-            executor = MigrationExecutor(connection)
-            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-                call_command("migrate", verbosity=0, interactive=False)
+            migration.migrate()
             environment.synchronise()
         except InvalidService as error:
             raise CannotStart(f"CUSTOM_SERVICES: {error}") from None
