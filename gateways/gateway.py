@@ -105,6 +105,7 @@ class Gateway:
         self.registry = Registry(
             LimitStore(self.redis, keys),
             timeout_seconds=config.redis_timeout_seconds,
+            key_timeout_seconds=config.auth_timeout_seconds,
             failed_authentications=config.failed_authentications,
             registrations=config.registrations,
         )

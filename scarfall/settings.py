@@ -234,6 +234,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "timeout": 5,
     }
+else:
+    # Seconds. A server that is gone would be waited for as long as the kernel likes.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
 # The layer's connections. Each call ends within REDIS_TIMEOUT and is never made a second time: a
 # publish that timed out may have arrived. An idle subscriber is safe, since the layer polls it with

@@ -44,18 +44,21 @@ class Registry:
         limits: LimitStore,
         *,
         timeout_seconds: float,
+        key_timeout_seconds: float,
         failed_authentications: Rate | None,
         registrations: Rate | None,
     ) -> None:
         """Rates are for each address; None: as many as it likes."""
         self._limits = limits
         self._timeout_seconds = timeout_seconds
+        self._key_seconds = key_timeout_seconds
         self._failed_authentications = failed_authentications
         self._registrations = registrations
         # Apart, so that no number of wrong keys delays the news that a service is disabled.
         self._key_threads = ThreadPoolExecutor(KEY_THREADS, thread_name_prefix="keys")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
         self._waiting = 0
+        self._checks: dict[tuple[str, str], asyncio.Task[Credentials | None]] = {}
         self._refusals = Refusals(self._record_refusals)
 
     async def authenticate(self, name: str, key: str, address: str) -> ServiceIdentity:
@@ -67,8 +70,7 @@ class Registry:
         # Taken before it is known whether the attempt fails: any number may come at once.
         await self._take("authentication", address, self._failed_authentications)
         try:
-            found = await self._check_key(selectors.find_by_credentials, name, key)
-            service = _admit(found)
+            service = _admit(await self._find(name, key))
         except AuthenticationFailed:
             self._refusals.note(name, address)
             raise
@@ -145,19 +147,35 @@ class Registry:
         if rate is not None:
             await self._limits.put_back(name, address, rate)
 
+    async def _find(self, name: str, key: str) -> Credentials | None:
+        """Sessions of one service that come at once share one check."""
+        check = self._checks.get((name, key))
+        if check is None:
+            work = self._check_key(selectors.find_by_credentials, name, key)
+            check = self._checks[name, key] = asyncio.get_running_loop().create_task(work)
+            check.add_done_callback(lambda _: self._checks.pop((name, key)))
+            check.add_done_callback(_seen)
+        return await asyncio.shield(check)
+
     async def _check_key(self, call: Callable[..., T], *args: Any) -> T:
         if self._waiting >= MAX_WAITING:
             raise Unavailable("Too many keys are being checked.")
         self._waiting += 1
         try:
-            return await self._ask(self._key_threads, call, *args)
+            return await self._ask(self._key_threads, call, *args, seconds=self._key_seconds)
         finally:
             self._waiting -= 1
 
-    async def _ask(self, threads: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+    async def _ask(
+        self,
+        threads: ThreadPoolExecutor,
+        call: Callable[..., T],
+        *args: Any,
+        seconds: float | None = None,
+    ) -> T:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(seconds or self._timeout_seconds):
                 return await loop.run_in_executor(threads, _on_fresh_connection, call, args)
         except InvalidService as error:
             raise InvalidPayload(str(error)) from None
@@ -166,6 +184,12 @@ class Registry:
         except (DatabaseError, TimeoutError) as error:
             log.warning("registry unavailable", error=f"{type(error).__name__}: {error}")
             raise Unavailable("The services registry does not answer now.") from error
+
+
+def _seen(check: asyncio.Task[Any]) -> None:
+    """Whoever asked may have gone; then nobody else looks at how it failed."""
+    if not check.cancelled():
+        check.exception()
 
 
 def _on_fresh_connection(call: Callable[..., T], args: Sequence[Any]) -> T:

@@ -174,10 +174,19 @@ async def dial_as(
     return client
 
 
+async def patiently(client: Client, service_name: str, service_key: str) -> Any:
+    """Authenticate as a service in the field does: again, while the gateway has no time for it."""
+    while True:
+        reply = await client.authenticate_service(service_name, service_key)
+        if reply.get("code") != "unavailable":
+            return reply
+        await asyncio.sleep(reply["retryAfterMs"] / 1000)
+
+
 async def dial_service(url: str, service_name: str, service_key: str) -> Client:
     """A service that is authenticated already."""
     client = await dial(url)
-    reply = await client.authenticate_service(service_name, service_key)
+    reply = await patiently(client, service_name, service_key)
     assert "serviceName" in reply, reply
     return client
 

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.client import Client, connect, connect_as, dial, eventually
+from tests.e2e.client import (
+    Client,
+    connect,
+    connect_as,
+    dial,
+    dial_service,
+    eventually,
+    patiently,
+)
 from tests.e2e.conftest import Name, Pair
 from tests.e2e.services import KEY, eventually_none, manage, registered
 
@@ -25,7 +33,7 @@ async def test_no_authentication_that_is_under_way_slips_past(
         while not over.is_set():
             clients.append(await dial(url))
             try:
-                answers.append(await clients[-1].authenticate_service(name("rush"), KEY))
+                answers.append(await patiently(clients[-1], name("rush"), KEY))
             except ConnectionError:
                 answers.append({"closed": clients[-1].close_code})
 
@@ -62,8 +70,7 @@ async def test_what_was_answered_arrived_and_what_came_later_did_not(
         asked: list[str] = []
 
         async def send(url: str, sender: int) -> None:
-            client = await dial(url)
-            await client.authenticate_service(name("torrent"), KEY)
+            client = await dial_service(url, name("torrent"), KEY)
             for number in range(1_000_000):
                 text = f"{sender}.{number}"
                 asked.append(text)
