@@ -244,7 +244,9 @@ class Client:
                 self._arrived(msgspec.json.decode(data, type=Connected))
             case "message":
                 message = msgspec.json.decode(data, type=Message)
-                if message.seq > self._seq:
+                if message.seq is None:
+                    self._events.put_nowait(message)
+                elif message.seq > self._seq:
                     self._seq = message.seq
                     self._events.put_nowait(message)
                     self._check_complete()

@@ -39,11 +39,13 @@ class RequestFailed(Exception):
 
 
 class Message(Struct, frozen=True, rename="camel"):
+    """`seq` is None for a broadcast, which nobody can ask for again."""
+
     id: str
-    seq: int
     sender_id: str | None
     message: str
     metadata: dict[str, Any]
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.client import Client, connect_as, connect_service, dial_as, eventually
+from gateways.client.client import Client as ResumingClient
+from gateways.client.events import Message
+from gateways.protocol.events import Connected
+from tests.e2e.client import Client, connect_as, connect_service, dial_as, eventually, token
 from tests.e2e.conftest import HERALD_KEY, Name, Pair
 from tests.e2e.services import KEY, register
 
@@ -134,6 +137,28 @@ async def test_a_broadcast_reaches_everybody_who_is_here_and_nobody_later(
         await herald.message(name("carol"), "only this")
         (message,) = await late.pushed("message")
         assert (message["message"], message["seq"]) == ("only this", 1)
+
+
+async def test_a_broadcast_is_no_part_of_what_a_client_resumes_from(
+    platform: Pair, herald: Client, name: Name
+) -> None:
+    """The client of `manage.py chat`, and any that counts by `seq`."""
+    alice = ResumingClient(
+        platform.second.url, lambda: token(name("alice")), device_id="x", active_every_seconds=60
+    )
+    async with alice:
+        events = alice.events()
+        assert isinstance(await anext(events), Connected)
+        assert (await herald.message(name("alice"), "one"))["status"] == "sent"
+        await herald.request("broadcast", {"message": name("news")})
+        assert (await herald.message(name("alice"), "two"))["status"] == "sent"
+        heard = [
+            (message.message, message.seq)
+            for message in [await anext(events) for _ in range(3)]
+            if isinstance(message, Message)
+        ]
+    # It may overtake, or be overtaken: only what is stored has an order.
+    assert sorted(heard, key=str) == sorted([("one", 1), (name("news"), None), ("two", 2)], key=str)
 
 
 async def test_a_user_is_disconnected_wherever_it_is_within_a_second(
