@@ -243,13 +243,7 @@ class Client:
             case "connected":
                 self._arrived(msgspec.json.decode(data, type=Connected))
             case "message":
-                message = msgspec.json.decode(data, type=Message)
-                if message.seq is None:
-                    self._events.put_nowait(message)
-                elif message.seq > self._seq:
-                    self._seq = message.seq
-                    self._events.put_nowait(message)
-                    self._check_complete()
+                self._heard(msgspec.json.decode(data, type=Message))
             case "user_status_update":
                 self._events.put_nowait(msgspec.json.decode(data, type=StatusUpdate))
             case "error":
@@ -266,6 +260,14 @@ class Client:
                 self._shutdown_seconds = farewell.retry_after_ms / 1000
             case _:
                 pass  # a later gateway may say more
+
+    def _heard(self, message: Message) -> None:
+        if message.seq is None:
+            self._events.put_nowait(message)
+        elif message.seq > self._seq:
+            self._seq = message.seq
+            self._events.put_nowait(message)
+            self._check_complete()
 
     def _arrived(self, connected: Connected) -> None:
         if (connected.session_id, connected.epoch) == (self._session_id, self._epoch):
