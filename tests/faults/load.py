@@ -1,0 +1,224 @@
+"""Senders and recipients at work on all gateways, as clients in the field are: they come back,
+resume, and send again what was not answered.
+"""
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from tests.e2e.client import eventually, token
+from tests.faults.record import AWAY, Arrival, Received, Record, Sent
+
+SENDERS = 20
+RECIPIENTS = 50
+#: Between two messages of one sender, in seconds: the load is steady, whatever the machine.
+PACE_SECONDS = 0.05
+PATIENCE_SECONDS = 40.0
+
+
+class Member:
+    """One user's client: connects, resumes, comes back."""
+
+    def __init__(self, load: "Load", user_id: str, urls: list[str]) -> None:
+        self.load = load
+        self.user_id = user_id
+        self.epoch = ""
+        self.seq = 0
+        self.socket: ClientConnection | None = None
+        self.connected = asyncio.Event()
+        self._urls = itertools.cycle(urls)
+        self._ids = itertools.count(1)
+        self._replies: dict[int, asyncio.Future[Any]] = {}
+
+    async def run(self) -> None:
+        while True:
+            try:
+                # A gateway that is stopped takes connections and answers nothing.
+                async with asyncio.timeout(5):
+                    socket = await websockets.connect(
+                        next(self._urls), compression=None, proxy=None, max_size=None
+                    )
+                    await self._authenticate(socket)
+                await self._follow(socket)
+            except (OSError, TimeoutError, websockets.WebSocketException):
+                pass
+            finally:
+                self._disconnected()
+            await asyncio.sleep(random.uniform(0.05, 0.3))
+
+    async def request(self, event: str, data: Any) -> Any:
+        """Raises ConnectionError where no reply came."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self.connected.wait()
+        socket = self.socket
+        if socket is None:
+            raise ConnectionError
+        request_id = next(self._ids)
+        reply = self._replies[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            await socket.send(json.dumps({"event": event, "id": request_id, "data": data}))
+            async with asyncio.timeout(10):
+                return await reply
+        except (websockets.WebSocketException, TimeoutError, OSError) as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            self._replies.pop(request_id, None)
+
+    async def _authenticate(self, socket: ClientConnection) -> None:
+        data: dict[str, Any] = {"token": token(self.user_id)}
+        if self.epoch:
+            data["resume"] = {"epoch": self.epoch, "seq": self.seq}
+        await socket.send(json.dumps({"event": "authenticate", "data": data}))
+
+    async def _follow(self, socket: ClientConnection) -> None:
+        async for raw in socket:
+            frame = json.loads(raw)
+            if "id" in frame:
+                reply = self._replies.get(frame["id"])
+                if reply is not None and not reply.done():
+                    reply.set_result(frame["data"])
+            else:
+                self._pushed(socket, frame["event"], frame["data"])
+
+    def _pushed(self, socket: ClientConnection, event: str, data: Any) -> None:
+        record = self.load.record
+        match event:
+            case "connected":
+                record.arrivals[self.user_id].append(
+                    Arrival(
+                        epoch=data["epoch"],
+                        seq=data["seq"],
+                        recovered=data["recovered"],
+                        missed=data["missed"],
+                        reason=data.get("reason"),
+                        resumed=bool(self.epoch),
+                    )
+                )
+                for statuses in record.heard[self.user_id].values():
+                    if statuses[-1] != AWAY:
+                        statuses.append(AWAY)
+                self.epoch, self.seq = data["epoch"], data["seq"] - data["missed"]
+                self.socket = socket
+                self.connected.set()
+            case "message":
+                self.seq = data["seq"]
+                record.received[self.user_id].append(
+                    Received(data["id"], self.epoch, data["seq"], time.monotonic())
+                )
+            case "user_status_update":
+                record.heard[self.user_id][data["userId"]].append(data["status"])
+            case "error":
+                record.refusals[data["code"]] += 1
+
+    def _disconnected(self) -> None:
+        self.socket = None
+        self.connected.clear()
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(ConnectionError())
+                reply.exception()
+
+
+class Load:
+    def __init__(self, urls: list[str], *, senders: int, recipients: int) -> None:
+        self.record = Record()
+        rotated = [urls[n % len(urls) :] + urls[: n % len(urls)] for n in range(len(urls))]
+        place = itertools.cycle(rotated)
+        self.recipients = [Member(self, f"r{n}", next(place)) for n in range(recipients)]
+        self.senders = [Member(self, f"s{n}", next(place)) for n in range(senders)]
+        self._sending = True
+        self._tasks: list[asyncio.Task[None]] = []
+        self._work: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        members = self.recipients + self.senders
+        self._tasks = [loop.create_task(member.run()) for member in members]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*(member.connected.wait() for member in members))
+        self._work = [
+            loop.create_task(self._send(number, sender))
+            for number, sender in enumerate(self.senders)
+        ]
+
+    async def progress(self, count: int) -> float:
+        """Wait until so many more messages are answered. Returns how long that took, in seconds."""
+        begun, target = time.monotonic(), self.record.answered + count
+
+        async def is_there() -> bool:
+            return self.record.answered >= target
+
+        await eventually(is_there, f"{count} more answers")
+        return time.monotonic() - begun
+
+    async def finish(self) -> Record:
+        """Let every sender get its last answer, and every recipient what it was promised."""
+        self._sending = False
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*self._work)
+        with suppress(AssertionError):  # the record's judge says it better
+
+            async def all_is_there() -> bool:
+                return not self.record.outstanding()
+
+            await eventually(all_is_there, "what was promised")
+        return self.record
+
+    async def stop(self) -> None:
+        for task in (*self._work, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._work, *self._tasks, return_exceptions=True)
+
+    async def _send(self, number: int, sender: Member) -> None:
+        for count in itertools.count():
+            if not self._sending:
+                return
+            chosen = random.sample(self.recipients, random.choice([1, 1, 2, 5]))
+            recipients = tuple(recipient.user_id for recipient in chosen)
+            sent = Sent(f"{number}-{count}", number, count, recipients)
+            self.record.sent[sent.message_id] = sent
+            receipt = await self._until_answered(sender, sent)
+            sent.answered = time.monotonic()
+            sent.accepted = frozenset(
+                receipt["recipients"]["sent"] + receipt["recipients"]["queued"]
+            )
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def _until_answered(self, sender: Member, sent: Sent) -> Any:
+        data = {
+            "recipientIds": list(sent.recipients),
+            "message": "x" * 60,
+            "messageId": sent.message_id,
+        }
+        while True:
+            try:
+                reply = await sender.request("send_message", data)
+            except ConnectionError:
+                self.record.refusals["connection lost"] += 1
+                await asyncio.sleep(0.05)
+                continue
+            if "recipients" in reply:
+                return reply
+            assert "retryAfterMs" in reply, reply
+            self.record.refusals[reply["code"]] += 1
+            await asyncio.sleep(min(reply["retryAfterMs"] / 1000, 0.5))
+
+
+@asynccontextmanager
+async def load(
+    urls: list[str], *, senders: int = SENDERS, recipients: int = RECIPIENTS
+) -> AsyncIterator[Load]:
+    running = Load(urls, senders=senders, recipients=recipients)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.stop()

@@ -1,0 +1,115 @@
+"""The store hangs, dies, forgets, refuses, or loses its answers, under load."""
+
+import asyncio
+import os
+import signal
+
+from tests.e2e.gateways import restart
+from tests.faults.conftest import Field
+from tests.faults.load import load
+
+
+async def test_it_hangs(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        os.kill(field.valkey.process.pid, signal.SIGSTOP)
+        await asyncio.sleep(6)
+        os.kill(field.valkey.process.pid, signal.SIGCONT)
+        await at_work.progress(400)
+        record = await at_work.finish()
+        assert record.refusals["unavailable"] > 0
+        assert record.faults() == []
+
+
+async def test_it_is_killed_and_has_its_log(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        await asyncio.to_thread(restart, field.valkey)
+        await at_work.progress(400)
+        record = await at_work.finish()
+        assert record.faults() == []
+
+
+async def test_its_scripts_are_forgotten(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        with field.valkey.client() as redis:
+            redis.script_flush()
+        await at_work.progress(200)
+        record = await at_work.finish()
+        assert record.refusals == {}
+        assert record.faults() == []
+
+
+async def test_its_data_are_lost(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        with field.valkey.client() as redis:
+            redis.flushall()
+        await at_work.progress(400)
+        record = await at_work.finish()
+        assert record.faults(may_lose=True) == []
+        for member in at_work.recipients:
+            arrivals = record.arrivals[member.user_id]
+            assert arrivals[-1].reason == "epoch", arrivals
+
+
+async def test_replies_to_writes_are_lost(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        for _ in range(5):
+            await at_work.progress(50)
+            for proxy in field.proxies:
+                proxy.lose_replies(1, to=b"EVALSHA")
+        await at_work.progress(200)
+        record = await at_work.finish()
+        assert sum(proxy.lost for proxy in field.proxies) >= 5
+        assert record.faults() == []
+
+
+async def test_all_its_connections_are_reset(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        for _ in range(5):
+            await at_work.progress(50)
+            for proxy in field.proxies:
+                proxy.cut()
+        await at_work.progress(200)
+        record = await at_work.finish()
+        assert record.faults() == []
+
+
+async def test_one_gateway_is_cut_off(field: Field) -> None:
+    """A black hole, past the gateway's lease."""
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        field.proxies[0].stall()
+        await asyncio.sleep(6)
+        field.proxies[0].flow()
+        await at_work.progress(400)
+        record = await at_work.finish()
+        assert record.faults() == []
+
+
+async def test_its_subscribers_are_killed(field: Field) -> None:
+    async with load(field.urls) as at_work:
+        for _ in range(3):
+            await at_work.progress(100)
+            with field.valkey.client() as redis:
+                redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await at_work.progress(200)
+        record = await at_work.finish()
+        assert record.faults() == []
+
+
+async def test_it_is_full(field: Field) -> None:
+    """Writes are refused as unavailable, and nothing breaks."""
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        with field.valkey.client() as redis:
+            redis.config_set("maxmemory-policy", "noeviction")
+            redis.config_set("maxmemory", 1)
+            await asyncio.sleep(3)
+            redis.config_set("maxmemory", 0)
+        await at_work.progress(400)
+        record = await at_work.finish()
+        assert record.refusals["unavailable"] > 0
+        assert record.faults() == []
