@@ -116,7 +116,7 @@ class DisconnectUser(OneUser, frozen=True):
 
 
 class ServiceAuthenticated(Payload, frozen=True):
-    """`idle_timeout` is in seconds."""
+    """`idle_timeout` is in seconds, on the wire without a fraction where there is none."""
 
     service_name: str
     service_type: str
@@ -126,6 +126,10 @@ class ServiceAuthenticated(Payload, frozen=True):
     metadata: Mapping[str, Any]
     expires_at: str
     idle_timeout: float
+
+    def __post_init__(self) -> None:
+        if float(self.idle_timeout).is_integer():
+            structs.force_setattr(self, "idle_timeout", int(self.idle_timeout))
 
 
 class ServiceInfo(Payload, frozen=True):
