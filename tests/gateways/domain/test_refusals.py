@@ -1,6 +1,7 @@
 """Refusals become one record a streak, and no number of names makes more than so many streaks."""
 
 import asyncio
+
 import pytest
 
 from gateways.domain import refusals as module
