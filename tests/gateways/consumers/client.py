@@ -1,4 +1,4 @@
-"""A user's socket inside this process: the consumer as an ASGI application, no server around it."""
+"""A socket inside this process: the consumer as an ASGI application, no server around it."""
 
 import asyncio
 import inspect
@@ -11,9 +11,12 @@ from typing import Any
 import jwt
 from django.conf import settings
 
+from gateways.consumers.base import GatewayConsumer
+from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
 from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
+from tests.gateways.services import KEY
 
 WAIT_SECONDS = 20.0
 
@@ -47,6 +50,8 @@ class Client:
         self,
         gateway: Gateway,
         *,
+        consumer: type[GatewayConsumer] = UserConsumer,
+        address: str = "",
         headers: Iterable[tuple[bytes, bytes]] = (),
         subprotocols: Iterable[str] = (),
         query: bytes = b"",
@@ -69,9 +74,10 @@ class Client:
             "headers": list(headers),
             "subprotocols": list(subprotocols),
             "query_string": query,
+            "client": (address, 50_000) if address else None,
         }
-        consumer = UserConsumer.as_asgi(start=start, codec=PlainCodec())
-        self.task = asyncio.create_task(consumer(scope, self._incoming.get, self._take))
+        application = consumer.as_asgi(start=start, codec=PlainCodec())
+        self.task = asyncio.create_task(application(scope, self._incoming.get, self._take))
 
     @property
     def close_code(self) -> int | None:
@@ -103,6 +109,9 @@ class Client:
         return await self.request(
             "authenticate", {"token": token(user_id, **(claims or {})), **data}
         )
+
+    async def authenticate_service(self, name: str, key: str = KEY) -> Any:
+        return await self.request("authenticate_service", {"serviceName": name, "serviceKey": key})
 
     def seen(self, event: str) -> list[Any]:
         """The data of all pushes of an event so far."""
@@ -158,4 +167,19 @@ async def connect_as(
     async with connect(gateway) as client:
         reply = await client.authenticate(user_id, claims=claims, **data)
         assert "user" in reply, reply
+        yield client
+
+
+@asynccontextmanager
+async def connect_internal(gateway: Gateway, **options: Any) -> AsyncIterator[Client]:
+    async with connect(gateway, consumer=InternalConsumer, **options) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connect_service(gateway: Gateway, name: str, **options: Any) -> AsyncIterator[Client]:
+    """A service that is authenticated already."""
+    async with connect_internal(gateway, **options) as client:
+        reply = await client.authenticate_service(name)
+        assert "serviceName" in reply, reply
         yield client

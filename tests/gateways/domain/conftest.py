@@ -39,6 +39,11 @@ def herald(services_database: None) -> Service:
 
 
 @pytest.fixture
+def bank(services_database: None) -> Service:
+    return theirs.add("bank")
+
+
+@pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     """The look for a key, which goes on when the test says so."""
     held = Held(selectors.find_by_credentials)
