@@ -23,6 +23,7 @@ _given = environment.read(environment.load())
 # --- Serving
 
 DEBUG: bool = _given["DEBUG"]
+ENABLE_EXAMPLES: bool = DEBUG or _given["ENABLE_EXAMPLES"]
 HOST: str = _given["HOST"]
 PORT: int = _given["PORT"]
 INTERNAL_HOST: str = _given["INTERNAL_HOST"]

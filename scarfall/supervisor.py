@@ -20,6 +20,7 @@ from contextlib import ExitStack, suppress
 from django.conf import settings
 
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked
+from scarfall.environment import BASE_DIR
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,12 @@ class GatewayProcess:
                     *("-m", "scarfall.gateway_process", self.gateway),
                     *(str(self.listener.fileno()), str(theirs.fileno())),
                     pass_fds=(self.listener.fileno(), theirs.fileno()),
-                    env={**os.environ, "SCARFALL_PROCESS": self.name},
+                    env={
+                        **os.environ,
+                        "SCARFALL_PROCESS": self.name,
+                        # Whichever directory manage.py was called from.
+                        "PYTHONPATH": os.pathsep.join([str(BASE_DIR), *_python_path()]),
+                    },
                     # Ctrl-C in the terminal reaches the parent only, which stops all in order.
                     start_new_session=True,
                 )
@@ -89,6 +95,11 @@ class GatewayProcess:
                 process.send_signal(number)
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), STOP_SECONDS)
+
+
+def _python_path() -> list[str]:
+    given = os.environ.get("PYTHONPATH")
+    return given.split(os.pathsep) if given else []
 
 
 def listen(variable: str, host: str, port: int) -> socket.socket:

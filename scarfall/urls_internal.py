@@ -4,11 +4,15 @@ from django.contrib import admin
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from scarfall import health, static
+from scarfall import examples, health, static
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("", examples.redirect("internal")),
+    path("examples/internal", examples.redirect("internal")),
+    path("examples/internal/", examples.page("internal")),
+    path("static/examples/<path:name>", static.serve_example),
     path("admin/", admin.site.urls),
     # The catch-all below would keep Django from adding the slash.
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

@@ -2,11 +2,15 @@
 
 from django.urls import path, re_path
 
-from scarfall import health
+from scarfall import examples, health, static
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("", examples.redirect("user")),
+    path("examples/user", examples.redirect("user")),
+    path("examples/user/", examples.page("user")),
+    path("static/examples/<path:name>", static.serve_example),
     re_path("", health.not_found),
 ]
 

@@ -13,6 +13,7 @@ from scarfall.variable import Variable
 SECTIONS: dict[str, tuple[Variable, ...]] = {
     "Serving": (
         Variable("DEBUG", values.boolean, "false", "Development: details of errors in answers, and a well-known `JWT_SECRET`."),
+        Variable("ENABLE_EXAMPLES", values.boolean, "false", "Serve the [example pages](examples.md); `DEBUG` serves them too."),
         Variable("HOST", values.text, "0.0.0.0", "Address that the user gateway listens on."),  # noqa: S104
         Variable("PORT", values.port, "3000", "Port of the user gateway."),
         Variable("INTERNAL_HOST", values.text, "127.0.0.1", "Address that the internal gateway listens on: the platform's services and the admin, not the internet."),

@@ -60,8 +60,9 @@ class Manage:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            # Not the project's: whichever directory it is called from, it works.
+            cwd=self.directory,
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -175,11 +175,11 @@ def test_a_boot_that_changes_nothing_hashes_nothing(
 
 def test_serve_brings_them_in_and_names_what_can_not_be(deployment: Settings) -> None:
     deployment.CUSTOM_SERVICES = (BILLING,)
-    serve.Command()._migrate()
+    serve.Command()._prepare()
     assert lets_in(BILLING.key)
     deployment.CUSTOM_SERVICES = (CustomService("demo", environment.DEMO_KEY, "demo"),)
     with pytest.raises(CannotStart, match="CUSTOM_SERVICES: demo: everybody knows"):
-        serve.Command()._migrate()
+        serve.Command()._prepare()
 
 
 class TestDemo:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
 
@@ -14,6 +15,8 @@ from scarfall import supervisor
 from scarfall.embedded import CannotStart
 from services_registry import environment
 from services_registry.errors import InvalidService
+
+MANAGE: Final = ".venv/bin/python manage.py"
 
 
 class Command(BaseCommand):
@@ -29,15 +32,16 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, gateway: str, **_options: Any) -> None:
         gateways = ("user", "internal") if gateway == "all" else (gateway,)
         try:
-            supervisor.serve(gateways, self._migrate, lambda: self._print_banner(gateways))
+            supervisor.serve(gateways, self._prepare, lambda: self._print_banner(gateways))
         except CannotStart as error:
             sys.exit(str(error))
 
-    def _migrate(self) -> None:
+    def _prepare(self) -> None:
         """The database as this version and the environment want it."""
         try:
             migration.migrate()
             environment.synchronise()
+            self._has_operator = get_user_model().objects.filter(is_staff=True).exists()
         except InvalidService as error:
             raise CannotStart(f"CUSTOM_SERVICES: {error}") from None
         except OperationalError as error:
@@ -47,23 +51,29 @@ class Command(BaseCommand):
             connection.close()
 
     def _print_banner(self, gateways: tuple[str, ...]) -> None:
-        lines = []
-        if "user" in gateways:
-            address = _address(settings.HOST, settings.PORT)
-            lines.append(f"User gateway      ws://{address}/ws")
+        addresses = {
+            "user": _address(settings.HOST, settings.PORT),
+            "internal": _address(settings.INTERNAL_HOST, settings.INTERNAL_PORT),
+        }
+        for gateway in gateways:
+            self._print(f"{gateway.title()} gateway", f"ws://{addresses[gateway]}/ws")
         if "internal" in gateways:
-            address = _address(settings.INTERNAL_HOST, settings.INTERNAL_PORT)
-            lines.append(f"Internal gateway  ws://{address}/ws   http://{address}/admin/")
+            self._print("Admin", f"http://{addresses['internal']}/admin/")
+            if not self._has_operator:
+                self._print("", f"nobody may enter yet: {MANAGE} createsuperuser")
+        if settings.ENABLE_EXAMPLES:
+            pages = [f"http://{addresses[gateway]}/" for gateway in gateways]
+            self._print("Example pages", "   ".join(pages))
         store = "embedded Valkey" if settings.REDIS_EMBEDDED else "REDIS_URL or REDIS_HOST"
-        lines += [
-            f"State             {settings.DATA_DIR}   (store: {store})",
-            f"Logs              {settings.LOG_DIR}",
-            "Next              .venv/bin/python manage.py chat alice --friends bob",
-        ]
-        self.stdout.write("\n".join(lines))
+        self._print("State", f"{settings.DATA_DIR}   (store: {store})")
+        self._print("Logs", f"{settings.LOG_DIR}")
+        self._print("Next", f"{MANAGE} chat alice --friends bob")
         if settings.JWT_SECRET_IS_SHORT:
             self.stdout.write("Warning: JWT_SECRET has less than 32 bytes and can be guessed.")
         self.stdout.flush()
+
+    def _print(self, label: str, text: str) -> None:
+        self.stdout.write(f"{label:18}{text}")
 
 
 def _address(host: str, port: int) -> str:
