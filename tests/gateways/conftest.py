@@ -3,19 +3,22 @@ hashes as slow as shipped.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as configured
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from pytest_django.fixtures import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from gateways.config import Config
-from services_registry import keys
+from services_registry import keys, selectors, services
+from services_registry.models import Service
+from tests.gateways import services as theirs
+from tests.gateways.services import Held
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +59,45 @@ def services_database(
         _use(before)
     keys._remembered.clear()
     keys._nobodys_hash.cache_clear()
+
+
+@pytest.fixture
+def herald(services_database: None) -> Service:
+    return theirs.add("herald", service_type="news", metadata={"desk": 3})
+
+
+@pytest.fixture
+def bank(services_database: None) -> Service:
+    return theirs.add("bank")
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """The look for a key, which goes on when the test says so."""
+    held = Held(selectors.find_by_credentials)
+    monkeypatch.setattr(selectors, "find_by_credentials", held)
+    return held
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on the database fails."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError("server closed the connection at 10.0.0.9")
+
+    def break_it() -> None:
+        for owner, name in (
+            (selectors, "_find"),
+            (selectors, "approved"),
+            (selectors, "types"),
+            (services, "note_authentication"),
+            (services, "record_refusals"),
+            (services, "register"),
+        ):
+            monkeypatch.setattr(owner, name, fail)
+
+    return break_it
 
 
 def _database(path: Path) -> Any:

@@ -59,6 +59,7 @@ class Client:
         self.frames: list[Frame] = []
         self.accepted: dict[str, Any] | None = None
         self.close_codes: list[int] = []
+        self.close_reason = ""
         self.reading = asyncio.Event()
         self.reading.set()
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -143,6 +144,7 @@ class Client:
             self.accepted = message
         elif message["type"] == "websocket.close":
             self.close_codes.append(message["code"])
+            self.close_reason = message.get("reason", "")
             self._incoming.put_nowait({"type": "websocket.disconnect", "code": message["code"]})
         else:
             self.frames.append(json.loads(message["text"]))
