@@ -7,6 +7,7 @@ process. So nothing is retried here: what a failing store missed, the next recon
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from gateways.domain.registry import Registry
 from gateways.mailbox import Mailbox
 from gateways.nudges import CloseNudge
 from gateways.protocol.errors import AuthenticationFailed, CloseCode, Forbidden, Unavailable
+from gateways.protocol.events import now_ms
 from gateways.session import ServiceIdentity, ServiceSession
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
@@ -24,6 +26,14 @@ from gateways.store.sessions import node_of
 log = structlog.get_logger(__name__)
 
 REVOKED = "The service was disabled, or its key changed."
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFinding:
+    """A session that the sweep ended, or would end."""
+
+    session: StoredServiceSession
+    reason: str
 
 
 class ServiceSessions:
@@ -112,12 +122,15 @@ class ServiceSessions:
                     session.end(CloseCode.REVOKED, REVOKED)
 
     async def disconnect(self, session_id: str, reason: str) -> bool:
-        """End a session wherever it is. Out of the store first: should the nudge get lost, its node
-        misses it at the next reconcile. Returns whether there was one.
+        """End a session wherever it is. Returns whether there was one."""
+        return await self._end(session_id, reason, CloseCode.REVOKED)
+
+    async def _end(self, session_id: str, reason: str, code: CloseCode) -> bool:
+        """Out of the store first: should the nudge get lost, the session's node misses it at its
+        next reconcile.
         """
         closed = await self._store.close([session_id])
-        nudge = CloseNudge(session_id, CloseCode.REVOKED, reason)
-        self._mailbox.send(node_of(session_id), nudge)
+        self._mailbox.send(node_of(session_id), CloseNudge(session_id, code, reason))
         return closed == 1
 
     async def all(self) -> list[StoredServiceSession]:
@@ -161,15 +174,30 @@ class ServiceSessions:
         ids, _ = await self._store.ids()
         return await self._store.close([each for each in ids if node_of(each) == dead_node_id])
 
-    async def sweep(self, *, dry_run: bool = False) -> list[StoredServiceSession]:
-        """End, or only find, sessions whose node has no lease."""
+    async def sweep(
+        self, *, idle_seconds: float | None = None, dry_run: bool = False
+    ) -> list[ServiceFinding]:
+        """End, or only find, sessions whose node has no lease, and, where `idle_seconds` is given,
+        those idle for longer.
+        """
         stored = await self.all()
         # After the sessions: a node that has just come took its lease before it took them.
         live = set(await self._nodes.all())
-        dead = [session for session in stored if session.node_id not in live]
-        if not dry_run:
-            await self._store.close([session.session_id for session in dead])
-        return dead
+        findings = []
+        for session in stored:
+            idle = (now_ms() - session.last_activity_ms) / 1000
+            if session.node_id not in live:
+                reason = "its node is gone"
+                if not dry_run:
+                    await self._store.close([session.session_id])
+            elif idle_seconds is not None and idle > idle_seconds:
+                reason = f"idle for {idle:.0f} s"
+                if not dry_run:
+                    await self._end(session.session_id, "Idle.", CloseCode.EXPIRED)
+            else:
+                continue
+            findings.append(ServiceFinding(session, reason))
+        return findings
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -5,17 +5,18 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from gateways.domain.sessions import Finding
 from gateways.management import operators
 from gateways.management.tables import print_table
 from gateways.protocol.events import timestamp
 from scarfall import values
 
+Line = tuple[str, str, str | None, str]
+
 
 class Command(BaseCommand):
     help = (
-        "Ends sessions whose gateway process is gone, presence that no session holds up, and, with"
-        " --idle, sessions that were idle for longer. Runs by itself every"
+        "Ends users' and services' sessions whose gateway process is gone, presence that no session"
+        " holds up, and, with --idle, sessions that were idle for longer. Runs by itself every"
         " SESSION_CLEANUP_INTERVAL."
     )
     requires_system_checks = ()
@@ -28,28 +29,36 @@ class Command(BaseCommand):
         idle_seconds = None
         if idle is not None:
             idle_seconds = operators.option("--idle", idle, values.seconds(zero=True))
-        findings = asyncio.run(_sweep(idle_seconds, dry_run=dry_run))
-        if findings:
-            print_table(
-                self.stdout,
-                ("user", "session", "last activity", "would end" if dry_run else "ended"),
-                [
-                    (
-                        finding.user_id,
-                        finding.session_id,
-                        timestamp(finding.last_activity_ms) if finding.last_activity_ms else None,
-                        finding.reason,
-                    )
-                    for finding in findings
-                ],
-            )
-        found = "1 found" if len(findings) == 1 else f"{len(findings)} found"
+        users, services = asyncio.run(_sweep(idle_seconds, dry_run=dry_run))
+        for whose, findings in (("user", users), ("service", services)):
+            if findings:
+                columns = (whose, "session", "last activity", "would end" if dry_run else "ended")
+                print_table(self.stdout, columns, findings)
+        count = len(users) + len(services)
+        found = "1 found" if count == 1 else f"{count} found"
         self.stdout.write(f"{found}, none ended: a dry run." if dry_run else f"{found} and ended.")
 
 
-async def _sweep(idle_seconds: float | None, *, dry_run: bool) -> list[Finding]:
+async def _sweep(idle_seconds: float | None, *, dry_run: bool) -> tuple[list[Line], list[Line]]:
+    """What was found of users and of services."""
     async with operators.gateway() as gateway:
-        return [
-            finding
+        users = [
+            _line(finding.user_id, finding.session_id, finding.last_activity_ms, finding.reason)
             async for finding in gateway.sessions.sweep(idle_seconds=idle_seconds, dry_run=dry_run)
         ]
+        services = [
+            _line(
+                finding.session.service_name,
+                finding.session.session_id,
+                finding.session.last_activity_ms,
+                finding.reason,
+            )
+            for finding in await gateway.service_sessions.sweep(
+                idle_seconds=idle_seconds, dry_run=dry_run
+            )
+        ]
+        return users, services
+
+
+def _line(whose: str, session_id: str, last_activity_ms: int | None, reason: str) -> Line:
+    return whose, session_id, timestamp(last_activity_ms) if last_activity_ms else None, reason

@@ -23,36 +23,43 @@ class Row(msgspec.Struct, frozen=True, rename="camel"):
     last_activity: str
 
 
+class ServiceRow(msgspec.Struct, frozen=True, rename="camel"):
+    service_name: str
+    session_id: str
+    node: str
+    address: str
+    connected_at: str
+    last_activity: str
+
+
 class Command(BaseCommand):
-    help = "Lists all sessions of a deployment, or one user's."
+    help = "Lists all users' sessions of a deployment, or one user's, or the services'."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", metavar="USER", help="only this user's")
+        whose = parser.add_mutually_exclusive_group()
+        whose.add_argument("--user", metavar="USER", help="only this user's")
+        whose.add_argument("--services", action="store_true", help="the services' instead")
         parser.add_argument("--json", action="store_true", help="a JSON array")
 
-    def handle(self, *_args: Any, user: str | None, json: bool, **_options: Any) -> None:
-        rows = asyncio.run(_rows(None if user is None else operators.user_id(user)))
+    def handle(
+        self, *_args: Any, user: str | None, services: bool, json: bool, **_options: Any
+    ) -> None:
+        rows: Sequence[Row | ServiceRow]
+        if services:
+            rows = asyncio.run(_service_rows())
+        else:
+            rows = asyncio.run(_rows(None if user is None else operators.user_id(user)))
         if json:
             self.stdout.write(msgspec.json.format(msgspec.json.encode(rows)).decode())
             return
         if rows:
-            print_table(
-                self.stdout,
-                ("user", "session", "device", "connected", "last activity"),
-                [
-                    (
-                        row.user_id,
-                        row.session_id,
-                        _device(row),
-                        row.connected_at,
-                        row.last_activity,
-                    )
-                    for row in rows
-                ],
-            )
-        users = len({row.user_id for row in rows})
-        self.stdout.write(f"{_count(len(rows), 'session')} of {_count(users, 'user')}.")
+            whose, origin = ("service", "address") if services else ("user", "device")
+            columns = (whose, "session", origin, "connected", "last activity")
+            print_table(self.stdout, columns, map(_cells, rows))
+        owners = len({_owner(row) for row in rows})
+        of_whom = _count(owners, "service" if services else "user")
+        self.stdout.write(f"{_count(len(rows), 'session')} of {of_whom}.")
 
 
 async def _rows(user_id: str | None) -> Sequence[Row]:
@@ -81,6 +88,32 @@ def _rows_of(user: UserSessions) -> list[Row]:
         )
         for session in user.sessions
     ]
+
+
+async def _service_rows() -> Sequence[ServiceRow]:
+    async with operators.gateway() as gateway:
+        return [
+            ServiceRow(
+                service_name=session.service_name,
+                session_id=session.session_id,
+                node=session.node_id,
+                address=session.address,
+                connected_at=timestamp(session.connected_at_ms),
+                last_activity=timestamp(session.last_activity_ms),
+            )
+            for session in sorted(
+                await gateway.service_sessions.all(), key=lambda session: session.service_name
+            )
+        ]
+
+
+def _owner(row: Row | ServiceRow) -> str:
+    return row.user_id if isinstance(row, Row) else row.service_name
+
+
+def _cells(row: Row | ServiceRow) -> Sequence[str]:
+    origin = _device(row) if isinstance(row, Row) else row.address
+    return _owner(row), row.session_id, origin, row.connected_at, row.last_activity
 
 
 def _device(row: Row) -> str:

@@ -11,6 +11,7 @@ from gateways.gateway import Gateway
 from gateways.store.keys import Keys
 from gateways.store.service_sessions import StoredServiceSession
 from services_registry.models import Service
+from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import connect_service
 from tests.gateways.service_sessions import (
     listed,
@@ -136,8 +137,23 @@ async def test_a_sweep_ends_what_no_living_node_holds(gateway: Gateway, herald: 
     await open_ghost(gateway, "dead.1")
     async with connect_service(gateway, "herald") as client:
         for dry_run in (True, False):
-            found = await gateway.service_sessions.sweep(dry_run=dry_run)
-            assert [session.session_id for session in found] == ["dead.1"]
+            (finding,) = await gateway.service_sessions.sweep(dry_run=dry_run)
+            assert (finding.session.session_id, finding.reason) == ("dead.1", "its node is gone")
         assert await gateway.service_sessions.sweep() == []
         assert await listed(gateway) == [session_id(client)]
         assert client.close_code is None
+
+
+async def test_a_sweep_ends_sessions_that_idled_for_too_long(
+    make_gateway: MakeGateway, herald: Service
+) -> None:
+    sweeper, other = await make_gateway(), await make_gateway()
+    async with connect_service(other, "herald") as idler, connect_service(other, "bank") as busy:
+        await other.service_sessions._store.touch({session_id(idler): 1})
+        (finding,) = await sweeper.service_sessions.sweep(idle_seconds=3600, dry_run=True)
+        assert finding.reason.startswith("idle for")
+        assert await sweeper.service_sessions.sweep() == []
+        assert len(await sweeper.service_sessions.sweep(idle_seconds=3600)) == 1
+        assert await idler.closed() == 4408
+        assert await listed(sweeper) == [session_id(busy)]
+        assert "service" in await busy.request("ping")
