@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from scarfall import environment, keyfiles, logs, redis_url
+from scarfall.admin_site import UNFOLD  # noqa: F401  # a setting
 from scarfall.environment import BASE_DIR
 from scarfall.values import CustomService
 from scarfall.variable import BadVariable

@@ -29,8 +29,8 @@ def _examples(*, autorefresh: bool) -> WhiteNoise:
     # looked for again, since somebody may be editing them.
     return WhiteNoise(
         None,
-        root=BASE_DIR / "gateways" / "static" / "examples",
-        prefix="static/examples/",
+        root=BASE_DIR / "gateways" / "static",
+        prefix="static/",
         max_age=0,
         allow_all_origins=False,
         autorefresh=autorefresh,

@@ -10,7 +10,7 @@ urlpatterns = [
     path("", examples.redirect("user")),
     path("examples/user", examples.redirect("user")),
     path("examples/user/", examples.page("user")),
-    path("static/examples/<path:name>", static.serve_example),
+    path("static/<path:name>", static.serve_example),
     re_path("", health.not_found),
 ]
 

@@ -4,7 +4,8 @@ RegistryError
 ├── InvalidService    a field does not fit
 ├── NameTaken         another service has the name
 ├── LimitReached      MAX_SERVICES are registered
-└── UnknownService    there is no such service
+├── UnknownService    there is no such service
+└── Outdated          the service is not as it was when somebody decided
 """
 
 
@@ -25,4 +26,8 @@ class LimitReached(RegistryError):
 
 
 class UnknownService(RegistryError):
+    pass
+
+
+class Outdated(RegistryError):
     pass

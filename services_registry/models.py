@@ -1,5 +1,7 @@
 """What is known of a service, and what was done to it. Written by services.py only."""
 
+from hashlib import sha256
+
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
@@ -63,6 +65,18 @@ class Service(models.Model):
         return [key_hash for key_hash in (self.key_hash, self.previous_key_hash) if key_hash]
 
     @property
+    def key_state(self) -> str:
+        """Changes with the keys, and tells nothing of them: what somebody saw who changes a key."""
+        return sha256(f"{self.key_hash} {self.previous_key_hash}".encode()).hexdigest()[:16]
+
+    @property
+    def state(self) -> str:
+        """In a word, as operators see it."""
+        if self.approval != self.Approval.APPROVED:
+            return self.approval
+        return "enabled" if self.enabled else "disabled"
+
+    @property
     def admitted(self) -> bool:
         """Whether the service may hold sessions."""
         return self.enabled and self.approval == self.Approval.APPROVED
@@ -97,6 +111,9 @@ class ServiceEvent(models.Model):
 
     class Meta:
         ordering = ("-at", "-pk")
+        # Whoever may view services may view what was done to them; nobody may do more.
+        default_permissions = ()
+        verbose_name = "audit event"
 
     def __str__(self) -> str:
         return f"{self.service_name}: {self.kind}"

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from services_registry import keys, notices, rules
-from services_registry.errors import LimitReached, NameTaken, UnknownService
+from services_registry.errors import LimitReached, NameTaken, Outdated, UnknownService
 from services_registry.models import Service, ServiceEvent
 
 Kind = ServiceEvent.Kind
@@ -148,13 +148,16 @@ def disable(name: str, actor: Actor) -> Service:
     return service
 
 
-def rotate_key(name: str, actor: Actor) -> str:
+def rotate_key(name: str, actor: Actor, *, seen: str | None = None) -> str:
     """A new key, returned this once. The one before stays good until `drop_previous_key`, or until
     the next rotation.
+
+    `seen` is the `key_state` that it was decided on: a double click rotates once. Raises Outdated.
     """
     key = keys.generate()
     key_hash = keys.hash_key(key)
     with _changed(name, Kind.KEY_CHANGED, actor, "rotated") as service:
+        _check_seen(service, seen)
         service.previous_key_hash, service.key_hash = service.key_hash, key_hash
     return key
 
@@ -166,13 +169,14 @@ def drop_previous_key(name: str, actor: Actor) -> Service:
     return service
 
 
-def replace_key(name: str, key: str, actor: Actor) -> Service:
-    """Another key, and no way back to the one before: its sessions end everywhere. Raises
-    InvalidService.
+def replace_key(name: str, key: str, actor: Actor, *, seen: str | None = None) -> Service:
+    """Another key, and no way back to the one before: its sessions end everywhere. `seen` as in
+    `rotate_key`. Raises InvalidService, Outdated.
     """
     rules.check_key(key)
     key_hash = keys.hash_key(key)
     with _changed(name, Kind.KEY_CHANGED, actor, "replaced") as service:
+        _check_seen(service, seen)
         service.key_hash, service.previous_key_hash = key_hash, ""
     return service
 
@@ -262,6 +266,11 @@ def _one_newcomer_at_a_time() -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('services_registry'))")
         yield
+
+
+def _check_seen(service: Service, key_state: str | None) -> None:
+    if key_state not in (None, service.key_state):
+        raise Outdated(f"The key of {service.name} was changed meanwhile: nothing was done.")
 
 
 def _check_room(name: str) -> None:
