@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gateways import hub as hubs
 from gateways.hub import Hub
-from gateways.nudges import MessageNudge, StatusNudge
+from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Order
 from gateways.outbound import AsgiOutbound
 from gateways.protocol.codec import Codec
@@ -277,6 +277,83 @@ async def test_a_closed_socket_is_handed_nothing_more(world: World) -> None:
     await until(lambda: not world.hub._readers)
     assert world.hub.take_handed() == {}
     assert reader.session.order.position == 0
+
+
+# --- broadcasts -----------------------------------------------------------------------------------
+
+
+def broadcast(world: World, *texts: str) -> None:
+    for text in texts:
+        world.hub.on_broadcast(BroadcastNudge(b'{"message":"%b"}' % text.encode()))
+
+
+async def test_a_broadcast_reaches_every_session_of_everybody_once(world: World) -> None:
+    readers = [world.attach(), world.attach(), Reader("carol")]
+    world.hub.attach(readers[2].session)
+    world.hub.place(readers[2].session, position=0, newest=0, epoch="e")
+    broadcast(world, "news")
+    await until(lambda: all(reader.frames for reader in readers))
+    for reader in readers:
+        await reader.session.outbound.drained()
+        assert reader.frames == [
+            {
+                "event": "message",
+                "data": {"recipientId": reader.session.user_id, "message": "news"},
+            }
+        ]
+
+
+async def test_a_broadcast_is_no_part_of_what_is_counted(world: World) -> None:
+    reader = world.attach()
+    broadcast(world, "news")
+    (seq,) = await world.store()
+    world.nudge(seq)
+    await until(lambda: len(reader.frames) == 2)
+    assert sorted(reader.messages) == ["1", "news"]
+    assert reader.session.order.position == 1
+    assert world.hub.take_handed() == {"bob": ("e", 1)}
+
+
+async def test_nobody_hears_a_broadcast_before_it_is_told_that_it_is_connected(
+    world: World,
+) -> None:
+    unplaced, placed = Reader(), world.attach()
+    world.hub.attach(unplaced.session)
+    broadcast(world, "early")
+    await until(lambda: placed.messages == ["early"])
+    world.hub.place(unplaced.session, position=0, newest=0, epoch="e")
+    broadcast(world, "late")
+    await until(lambda: placed.messages == ["early", "late"])
+    await until(lambda: unplaced.messages == ["late"])
+
+
+async def test_broadcasts_keep_their_order_and_let_others_run_in_between(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "BROADCAST_STRETCH", 2)
+    readers = [world.attach() for _ in range(9)]
+    broadcast(world, "one", "two")
+    turns = 0
+    while world.hub._broadcaster is not None and not world.hub._broadcaster.done():
+        turns += 1
+        if turns == 2:
+            assert not any(reader.messages for reader in readers[6:])
+            broadcast(world, "three")  # while the first is under way
+            world.hub.detach(readers.pop().session)
+        await asyncio.sleep(0)
+    assert turns > 2 * len(readers) // 2
+    await until(lambda: all(reader.messages == ["one", "two", "three"] for reader in readers))
+
+
+async def test_a_broadcast_passes_over_who_is_closed_or_slow(world: World) -> None:
+    closed, slow, other = world.attach(), world.attach(max_bytes=100), world.attach()
+    closed.session.end(4403, "Revoked.")
+    slow.reading.clear()
+    broadcast(world, *(str(number) for number in range(10)))
+    await until(lambda: other.messages == [str(number) for number in range(10)])
+    assert closed.frames == []
+    slow.reading.set()
+    await until(lambda: slow.close_code == 4508)
 
 
 # --- any interleaving -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from gateways.mailbox import Mailbox
 from gateways.nudges import BroadcastNudge, CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
 from gateways.protocol.events import ServerShutdown
 from gateways.store.errors import StoreUnavailable
+from services_registry import notices
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey, running_valkey
 
@@ -245,6 +246,107 @@ async def test_a_subscription_that_redis_knows_nothing_of_is_started_anew(
     heard_again = node.heard_again
     await until(lambda: not node.mailbox.deaf)
     await until(lambda: node.heard_again > heard_again)
+
+
+# --- what is not for users ------------------------------------------------------------------------
+
+
+async def test_a_broadcast_and_a_close_for_the_node_itself_take_no_detour(
+    make_node: MakeNode,
+) -> None:
+    node = await make_node("one")
+    node.connections.join("other.1", node.received)
+    node.mailbox.send("one", BroadcastNudge(b"{}"))
+    node.mailbox.send("one", CloseNudge("other.1", 4403, "Revoked."))
+    node.mailbox.send("one", CloseNudge("gone.1", 4403, "Revoked."))
+    assert node.received.nudges == [BroadcastNudge(b"{}"), CloseNudge("other.1", 4403, "Revoked.")]
+
+
+async def test_a_close_for_a_socket_that_is_gone_harms_nobody(make_node: MakeNode) -> None:
+    one, other = await make_node("one"), await make_node("other")
+    one.mailbox.send("other", CloseNudge("other.1", 4403, "Revoked."))
+    one.mailbox.send("other", BroadcastNudge(b"{}"))
+    await until(lambda: other.received.nudges == [BroadcastNudge(b"{}")])
+
+
+async def notice(node: Node, service_name: str) -> None:
+    """As the registry sends it, from wherever it runs."""
+    await node.layer.group_send(notices.GROUP, {"type": notices.KIND, "service_name": service_name})
+
+
+async def test_every_node_takes_notice_of_a_service_that_changed(make_node: MakeNode) -> None:
+    nodes = [await make_node(node_id) for node_id in ("one", "two", "three")]
+    await until(lambda: all(node.mailbox._noticing for node in nodes))
+    for service_name in ("herald", "bank"):
+        await notice(nodes[0], service_name)
+    await until(lambda: all(node.changed == ["herald", "bank"] for node in nodes))
+    assert all(node.received.nudges == [] for node in nodes)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_notice_that_is_none_or_that_fails_does_not_stop_the_next(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = await make_node("one")
+    await until(lambda: node.mailbox._noticing)
+    await node.layer.group_send(notices.GROUP, {"type": notices.KIND})
+    real, failed = node.mailbox._on_service_changed, list[str]()
+
+    def changed(service_name: str) -> None:
+        if not failed:
+            failed.append(service_name)
+            raise ZeroDivisionError
+        real(service_name)
+
+    monkeypatch.setattr(node.mailbox, "_on_service_changed", changed)
+    for service_name in ("herald", "bank"):
+        await notice(node, service_name)
+    await until(lambda: node.changed == ["bank"])
+    assert failed == ["herald"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_node_that_could_not_join_the_notices_tries_again(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(shipped_layer(valkey.url, "test-join:"), "one", "test-join:")
+    real, failures = node.layer.group_add, [ConnectionError(), TimeoutError()]
+
+    async def group_add(group: str, channel: str) -> None:
+        if failures:
+            raise failures.pop()
+        await real(group, channel)
+
+    monkeypatch.setattr(node.layer, "group_add", group_add)
+    await node.mailbox.start()
+    await until(lambda: node.mailbox._noticing)
+    assert failures == []
+    await notice(node, "herald")
+    await until(lambda: node.changed == ["herald"])
+    await node.stop()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("how", ["killed", "forgotten"])
+async def test_notices_are_heard_again_after_the_subscription_was_lost(
+    make_node: MakeNode, valkey: Valkey, how: str
+) -> None:
+    node = await make_node("one")
+    await until(lambda: node.mailbox._noticing)
+    heard_again = node.heard_again
+    if how == "killed":
+        async with Redis.from_url(valkey.url) as redis:
+            assert await redis.client_kill_filter(_type="pubsub") >= 1
+    else:  # of which Redis knows nothing, and the layer believes that it listens
+        (shard,) = node.layer._layers[asyncio.get_running_loop()]._shards
+        await shard._pubsub.unsubscribe()
+    await until(lambda: node.heard_again > heard_again)
+    await until(lambda: not node.mailbox.deaf and node.mailbox._noticing)
+    await notice(node, "herald")
+    await until(lambda: node.changed == ["herald"])
+
+
+# --- stopping and idling --------------------------------------------------------------------------
 
 
 async def test_a_cancellation_that_the_layer_loses_holds_nothing_up(

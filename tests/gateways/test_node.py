@@ -1,7 +1,6 @@
 """Nodes among nodes: leases, burials, the loss of the store's data, and going in order."""
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
 
@@ -16,6 +15,7 @@ from gateways.store.nodes import NodeStore
 from gateways.store.sessions import SessionRecord
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect, connect_as, until
+from tests.gateways.nodes import abandon, die
 from tests.valkey import Valkey, running_valkey
 
 LEASE_SECONDS = 0.9
@@ -44,29 +44,6 @@ async def redis(config: Config) -> AsyncIterator["Redis"]:
 @pytest.fixture
 def keys(config: Config) -> Keys:
     return Keys(config.redis_prefix)
-
-
-async def die(gateway: Gateway) -> None:
-    """As after a kill: nothing is said to anybody."""
-    mailbox = gateway.mailbox
-    tasks = [
-        *gateway.node._tasks,
-        *gateway.presence._urgent,
-        *gateway.presence._graces,
-        *gateway.hub._readers.values(),
-        *(task for task in (mailbox._caller, mailbox._listener) if task is not None),
-    ]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    gateway.node._tasks.clear()  # so that its stop, at the end of the test, gives no lease up
-
-
-async def abandon(client: Client) -> None:
-    """Its socket dies with its process: the consumer does not get to say that it goes."""
-    client.task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await client.task
 
 
 async def online(gateway: Gateway, user_id: str) -> bool:
