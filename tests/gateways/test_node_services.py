@@ -105,10 +105,13 @@ async def test_a_notice_that_was_lost_is_made_up_for(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services_registry.notices.send_after_commit", lambda _: None)
-    async with connect_service(gateway, "herald") as herald, connect_service(gateway, "bank"):
+    async with (
+        connect_service(gateway, "herald") as herald,
+        connect_service(gateway, "bank") as bank,
+    ):
         await on_thread(services.disable, "herald", OPERATOR)
         assert await herald.closed() == 4403
-        assert await gateway.service_sessions.counts() == {"bank": 1}
+        await until_listed(gateway, session_id(bank))
 
 
 async def test_activity_is_told_with_the_lease(gateway: Gateway) -> None:

@@ -208,6 +208,8 @@ def test_a_stored_message_is_spliced_into_the_json_that_it_means(
         "data": {"recipientId": recipient_id, "seq": seq, **json.loads(encoded)},
     }
     assert list(frame["data"])[:2] == ["recipientId", "seq"]
+    del frame["data"]["seq"]
+    assert strictly(codec.broadcast(recipient_id, encoded)) == frame  # which nobody counts
 
 
 @given(st.dictionaries(st.text(), loose_json, max_size=3))
