@@ -208,8 +208,12 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
 
     def limit_authentication(self) -> None:
         """From now on there is so long to authenticate."""
-        due = time.monotonic() + self.gateway.config.auth_timeout_seconds
-        self.deadlines.set("auth", due, self._authentication_overdue)
+        self._authenticate_by = time.monotonic()
+        self.prolong_authentication(self.gateway.config.auth_timeout_seconds)
+
+    def prolong_authentication(self, seconds: float) -> None:
+        self._authenticate_by += seconds
+        self.deadlines.set("auth", self._authenticate_by, self._authentication_overdue)
 
     def _authentication_overdue(self) -> None:
         if self._unavailable:

@@ -55,7 +55,9 @@ class InternalConsumer(GatewayConsumer):
     # --- requests ---------------------------------------------------------------------------------
 
     async def authenticate_service(self, request: AuthenticateService) -> ServiceAuthenticated:
-        # Who asked in time is not to blame for how long the answer takes.
+        # Who asked in time is not to blame for how long the answer takes. That much is given back,
+        # and no more: an attempt now and then would keep a socket open for ever.
+        asked_at = time.monotonic()
         self.deadlines.clear("auth")
         try:
             service = await self.gateway.registry.authenticate(
@@ -64,7 +66,7 @@ class InternalConsumer(GatewayConsumer):
             session = await self._begin(service)
         finally:
             if self.session is None:
-                self.limit_authentication()
+                self.prolong_authentication(time.monotonic() - asked_at)
         config = self.gateway.config
         self.limit_session(
             expiry_seconds=config.service_session_expiry_seconds,

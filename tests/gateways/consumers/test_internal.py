@@ -23,6 +23,7 @@ from tests.gateways.consumers.client import (
     connect_internal,
     connect_service,
     token,
+    until,
 )
 from tests.gateways.service_sessions import nobody_is_left
 from tests.gateways.services import KEY, OPERATOR, Held, on_thread
@@ -181,6 +182,24 @@ async def test_an_address_that_failed_too_often_is_told_when_to_come_back(
         assert 0 < reply["retryAfterMs"] <= 3_600_000
         assert client.seen("authentication_error") == []
         assert await client.closed() == 4401  # not by the attempt: it had its time
+
+
+async def test_an_attempt_now_and_then_keeps_no_socket_open(make_with: MakeWith) -> None:
+    gateway = await make_with(failed_authentications=Rate(1, 3600), auth_timeout_seconds=0.3)
+    await gateway.registry._take("authentication", "", Rate(1, 3600))
+    async with connect_internal(gateway) as client:
+        began = time.monotonic()
+
+        async def is_closed() -> bool:
+            client.request_soon(
+                "authenticate_service", {"serviceName": "herald", "serviceKey": KEY}
+            )
+            return client.close_code is not None
+
+        await until(is_closed)
+        assert await client.closed() == 4401
+        assert time.monotonic() - began >= 0.25
+        assert {frame["data"]["code"] for frame in client.frames} == {"rate_limited"}
 
 
 async def test_who_asked_in_time_is_not_to_blame_for_how_long_the_answer_takes(
