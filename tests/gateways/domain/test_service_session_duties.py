@@ -87,12 +87,15 @@ async def test_a_reconcile_takes_out_what_this_node_does_not_have_and_no_others(
         assert client.close_code is None
 
 
+@pytest.mark.parametrize("lost", ["sessions and life", "life"])
 async def test_a_reconcile_puts_back_what_the_store_lost_with_its_data(
-    gateway: Gateway, herald: Service, redis: "Redis", keys: Keys
+    gateway: Gateway, herald: Service, redis: "Redis", keys: Keys, lost: str
 ) -> None:
     async with connect_service(gateway, "herald") as client:
         (before,) = await gateway.service_sessions.all()
-        await redis.delete(keys.service_sessions, keys.life)
+        await redis.delete(keys.life)
+        if lost != "life":
+            await redis.delete(keys.service_sessions)
         await gateway.node._nodes.renew(gateway.node_id, new_life="another")
         for _ in range(2):
             await gateway.service_sessions.reconcile()
