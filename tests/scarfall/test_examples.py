@@ -5,7 +5,9 @@ browser is in tests/browser.
 from __future__ import annotations
 
 import pytest
-from django.test import AsyncClient, override_settings
+from django.test import override_settings
+
+from tests.django_client import GatewayClient
 
 #: Of each port: its page, and one of the page's files.
 PATHS = [
@@ -23,16 +25,16 @@ PATHS = [
 @pytest.mark.parametrize(("gateway", "path"), PATHS)
 async def test_served_only_where_that_is_asked_for(gateway: str, path: str) -> None:
     with override_settings(ENABLE_EXAMPLES=False):
-        assert (await AsyncClient(gateway=gateway).get(path)).status_code == 404
+        assert (await GatewayClient(gateway).get(path)).status_code == 404
     with override_settings(ENABLE_EXAMPLES=True):
-        answer = await AsyncClient(gateway=gateway).get(path, follow=True)
+        answer = await GatewayClient(gateway).get(path, follow=True)
         assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("gateway", ["user", "internal"])
 @override_settings(ENABLE_EXAMPLES=True)
 async def test_a_page_may_reach_its_own_port_only(gateway: str) -> None:
-    answer = await AsyncClient(gateway=gateway).get(f"/examples/{gateway}/")
+    answer = await GatewayClient(gateway).get(f"/examples/{gateway}/")
     directives = dict(
         directive.split(" ", 1) for directive in answer["Content-Security-Policy"].split("; ")
     )
@@ -53,7 +55,7 @@ async def test_a_page_may_reach_its_own_port_only(gateway: str) -> None:
 )
 @override_settings(ENABLE_EXAMPLES=True)
 async def test_each_port_has_its_own_page_only(gateway: str, path: str) -> None:
-    assert (await AsyncClient(gateway=gateway).get(path)).status_code == 404
+    assert (await GatewayClient(gateway).get(path)).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -68,11 +70,11 @@ async def test_each_port_has_its_own_page_only(gateway: str, path: str) -> None:
 @pytest.mark.parametrize("debug", [False, True])
 async def test_nothing_else_is_served(path: str, debug: bool) -> None:
     with override_settings(ENABLE_EXAMPLES=True, DEBUG=debug):
-        assert (await AsyncClient(gateway="user").get(path)).status_code == 404
+        assert (await GatewayClient("user").get(path)).status_code == 404
 
 
 @override_settings(ENABLE_EXAMPLES=True)
 async def test_they_are_read_only() -> None:
     for path in ("/", "/examples/user/", "/static/examples/user/main.js"):
-        answer = await AsyncClient(enforce_csrf_checks=True, gateway="user").post(path)
+        answer = await GatewayClient("user", enforce_csrf_checks=True).post(path)
         assert answer.status_code in (404, 405), path

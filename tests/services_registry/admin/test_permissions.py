@@ -1,0 +1,91 @@
+"""To view, to change and to approve are three permissions; to add and to delete two more."""
+
+from collections.abc import Callable
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from services_registry.models import Service
+from tests.django_client import GatewayClient
+from tests.services_registry.admin.conftest import SERVICES, Operator, text
+
+Register = Callable[..., Service]
+NewOperator = Callable[..., Operator]
+
+NEEDED = {
+    "approve": "approve_service",
+    "reject": "approve_service",
+    "enable": "change_service",
+    "disable": "change_service",
+    "rotate-key": "change_service",
+    "drop-previous-key": "change_service",
+    "replace-key": "change_service",
+}
+
+
+@pytest.mark.parametrize("decision", NEEDED)
+@pytest.mark.parametrize("permission", ["change_service", "approve_service", "delete_service"])
+def test_each_decision_needs_its_own(
+    operator: NewOperator, register: Register, decision: str, permission: str
+) -> None:
+    pk = register("herald").pk
+    path = f"{SERVICES}decide/{decision}/"
+    allowed = NEEDED[decision] == permission
+    who = operator("view_service", permission)
+    assert who.get(path, service=pk).status_code == (200 if allowed else 403)
+    if not allowed:
+        assert who.post(path, service=pk).status_code == 403
+
+
+def test_who_may_only_view_changes_nothing(operator: NewOperator, register: Register) -> None:
+    pk = register("herald").pk
+    viewer = operator("view_service")
+    page = text(viewer.get(f"{SERVICES}{pk}/change/"))
+    assert "Audit trail" in page
+    for word in ("Save", "Delete", "Disable", "Reject", "Rotate key"):
+        assert word not in page
+    assert viewer.post(f"{SERVICES}{pk}/change/", type="x", metadata="{}").status_code == 403
+    assert viewer.post(f"{SERVICES}{pk}/delete/", post="yes").status_code == 403
+    assert viewer.get(f"{SERVICES}add/").status_code == 403
+    for action in ("approve", "disable", "delete_selected"):
+        viewer.post(SERVICES, action=action, _selected_action=pk, post="yes")
+    service = Service.objects.get()
+    assert (service.type, service.state) == ("game", "enabled")
+
+
+def test_who_approves_does_not_change(operator: NewOperator, register: Register) -> None:
+    pk = register("herald", pending=True).pk
+    page = text(operator("view_service", "approve_service").get(f"{SERVICES}{pk}/change/"))
+    assert "Approve Reject" in page
+    assert "Disable" not in page
+    assert "Save" not in page
+
+
+def test_the_menu_shows_what_one_may_see(operator: NewOperator, register: Register) -> None:
+    nobody = operator()
+    assert "Audit trail" not in text(nobody.get("/admin/"))
+    assert nobody.get(SERVICES).status_code == 403
+    assert nobody.get("/admin/services_registry/serviceevent/").status_code == 403
+    assert nobody.get("/admin/gateways/livesession/").status_code == 403
+    viewer = text(operator("view_service").get("/admin/"))
+    assert "Services Audit trail" in viewer
+    assert "Operators" not in viewer
+
+
+def test_the_trail_is_for_nobody_to_edit(root: Operator, register: Register) -> None:
+    register("herald")
+    trail = "/admin/services_registry/serviceevent/"
+    page = text(root.get(trail))
+    assert "herald Registered herald 192.0.2.7" in page
+    assert root.get(f"{trail}add/").status_code == 403
+    pk = Service.objects.get().events.get().pk
+    assert root.post(f"{trail}{pk}/change/", kind="approved").status_code == 403
+    assert root.post(f"{trail}{pk}/delete/", post="yes").status_code == 403
+    assert Service.objects.get().events.get().kind == "registered"
+
+
+def test_strangers_are_asked_to_log_in(register: Register) -> None:
+    for path in (SERVICES, f"{SERVICES}decide/approve/", "/admin/gateways/livesession/disconnect/"):
+        answer = async_to_sync(GatewayClient("internal").get)(path)
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith("/admin/login/")
