@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
-from tests.browser.pages import PlayerPage, ServicePage
+from tests.browser.pages import AdminPage, PlayerPage, ServicePage
 from tests.browser.watcher import Watcher
 from tests.e2e.gateways import ROOT, Deployment, GatewayProcess
 from tests.valkey import Valkey
@@ -31,6 +31,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PICTURES = ROOT / "var" / "browser"
+OPERATOR = ("olga", "a password that only olga knows")
 #: Of the service `herald`, which the environment names.
 HERALD_KEY = "a key that only herald knows"
 
@@ -162,3 +163,26 @@ def open_service(open_page: OpenPage, gateway: GatewayProcess) -> OpenService:
 def name() -> Name:
     suffix = secrets.token_hex(4)
     return lambda who: f"{who}-{suffix}"
+
+
+@pytest.fixture
+def governed(deploy: Deploy) -> GatewayProcess:
+    """Both gateways, where newcomers wait for approval, and one operator."""
+    name, password = OPERATOR
+    gateway = deploy(
+        REQUIRE_SERVICE_APPROVAL="true",
+        CUSTOM_SERVICES=f"herald:{HERALD_KEY}:news:Tells everybody everything",
+        DJANGO_SUPERUSER_PASSWORD=password,
+    ).start("all")
+    gateway.manage(
+        "createsuperuser", "--noinput", "--username", name, "--email", "olga@example.org"
+    )
+    return gateway
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(governed: GatewayProcess, open_page: OpenPage) -> AdminPage:
+    url = f"http://127.0.0.1:{governed.internal_port}"
+    admin = AdminPage(await open_page(f"{url}/admin/"), url)
+    await admin.log_in(*OPERATOR)
+    return admin

@@ -27,7 +27,10 @@ class ExamplePage:
             await expect(self.notices).to_contain_text(word)
 
     async def address(self, *recipient_ids: str) -> None:
-        await self.recipients.fill(",".join(recipient_ids))
+        """A comma ends an id, and so does Enter. One more Enter would send."""
+        *most, last = recipient_ids
+        await self.recipients.fill("".join(f"{each}," for each in most))
+        await self.recipients.fill(last)
         await self.recipients.press("Enter")
 
     def frame(self, event: str, direction: str) -> Locator:
@@ -98,3 +101,35 @@ class ServicePage(ExamplePage):
         field = self.page.get_by_label("Text")
         await field.fill(text)
         await field.press("Enter")
+
+
+class AdminPage:
+    """The admin of the internal gateway at `url`, as an operator uses it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+
+    async def go(self, path: str) -> None:
+        await self.page.goto(self.url + path)
+
+    async def log_in(self, name: str, password: str) -> None:
+        await self.page.get_by_label("Username").fill(name)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Log in").click()
+        await expect(self.menu("Services")).to_be_visible()
+
+    def menu(self, name: str) -> Locator:
+        return self.page.get_by_role("navigation").get_by_role("link", name=name)
+
+    async def open_service(self, name: str) -> None:
+        await self.go("/admin/services_registry/service/")
+        await self.row(name).get_by_role("link", name=name, exact=True).click()
+
+    async def decide(self, decision: str) -> None:
+        """On a service's page: asked, and said yes to."""
+        await self.page.get_by_role("link", name=decision, exact=True).click()
+        await self.page.get_by_role("button", name=decision, exact=True).click()
+
+    def row(self, name: str) -> Locator:
+        return self.page.get_by_role("row").filter(has_text=name)

@@ -1,74 +1,22 @@
 """An operator in the admin, and what the services and players see of it at once."""
 
-from dataclasses import dataclass
-
 import pytest
-import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
-from tests.browser.conftest import HERALD_KEY, Deploy, OpenPage, OpenPlayer, OpenService
+from tests.browser.conftest import HERALD_KEY, OpenPlayer, OpenService
+from tests.browser.pages import AdminPage
 from tests.e2e.gateways import GatewayProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-OPERATOR = {"username": "olga", "password": "a password that only olga knows"}
-
-
-@dataclass
-class Admin:
-    """The admin as an operator uses it."""
-
-    page: Page
-    url: str
-
-    async def go(self, path: str) -> None:
-        await self.page.goto(self.url + path)
-
-    async def log_in(self) -> None:
-        await self.page.get_by_label("Username").fill(OPERATOR["username"])
-        await self.page.get_by_label("Password").fill(OPERATOR["password"])
-        await self.page.get_by_role("button", name="Log in").click()
-        await expect(self.menu("Services")).to_be_visible()
-
-    def menu(self, name: str) -> Locator:
-        return self.page.get_by_role("navigation").get_by_role("link", name=name)
-
-    async def open_service(self, name: str) -> None:
-        await self.go("/admin/services_registry/service/")
-        await self.row(name).get_by_role("link", name=name, exact=True).click()
-
-    async def decide(self, decision: str) -> None:
-        """On a service's page: asked, and said yes to."""
-        await self.page.get_by_role("link", name=decision, exact=True).click()
-        await self.page.get_by_role("button", name=decision, exact=True).click()
-
-    def row(self, name: str) -> Locator:
-        return self.page.get_by_role("row").filter(has_text=name)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def admin(gateway: GatewayProcess, open_page: OpenPage) -> Admin:
-    url = f"http://127.0.0.1:{gateway.internal_port}"
-    admin = Admin(await open_page(f"{url}/admin/"), url)
-    await admin.log_in()
-    return admin
-
 
 @pytest.fixture
-def gateway(deploy: Deploy) -> GatewayProcess:
-    """Both gateways, where newcomers wait for approval, and one operator."""
-    gateway = deploy(
-        REQUIRE_SERVICE_APPROVAL="true",
-        CUSTOM_SERVICES=f"herald:{HERALD_KEY}:news:Tells everybody everything",
-        DJANGO_SUPERUSER_PASSWORD=OPERATOR["password"],
-    ).start("all")
-    operator = ("--username", OPERATOR["username"], "--email", "olga@example.org")
-    gateway.manage("createsuperuser", "--noinput", *operator)
-    return gateway
+def gateway(governed: GatewayProcess) -> GatewayProcess:
+    return governed
 
 
 async def test_a_newcomer_waits_until_it_is_approved(
-    admin: Admin, open_service: OpenService
+    admin: AdminPage, open_service: OpenService
 ) -> None:
     newcomer = await open_service()
     await newcomer.register("matchmaker")
@@ -89,7 +37,7 @@ async def test_a_newcomer_waits_until_it_is_approved(
     await newcomer.connected("matchmaker")
 
 
-async def test_disabling_ends_sessions_at_once(admin: Admin, open_service: OpenService) -> None:
+async def test_disabling_ends_sessions_at_once(admin: AdminPage, open_service: OpenService) -> None:
     herald = await open_service()
     await herald.authenticate("herald", HERALD_KEY)
     await herald.connected("herald")
@@ -109,7 +57,7 @@ async def test_disabling_ends_sessions_at_once(admin: Admin, open_service: OpenS
     await herald.connected("herald")
 
 
-async def test_many_are_decided_on_at_once(admin: Admin, open_service: OpenService) -> None:
+async def test_many_are_decided_on_at_once(admin: AdminPage, open_service: OpenService) -> None:
     for name in ("first", "second"):
         newcomer = await open_service()
         await newcomer.register(name)
@@ -124,7 +72,7 @@ async def test_many_are_decided_on_at_once(admin: Admin, open_service: OpenServi
         await expect(admin.row(name)).to_contain_text("rejected")
 
 
-async def test_a_key_is_shown_once_and_opens(admin: Admin, open_service: OpenService) -> None:
+async def test_a_key_is_shown_once_and_opens(admin: AdminPage, open_service: OpenService) -> None:
     await admin.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await admin.go("/admin/services_registry/service/add/")
     await admin.page.get_by_label("Name").fill("ledger")
@@ -143,7 +91,7 @@ async def test_a_key_is_shown_once_and_opens(admin: Admin, open_service: OpenSer
     assert key not in await admin.page.content()
 
 
-async def test_a_double_click_rotates_once(admin: Admin, open_service: OpenService) -> None:
+async def test_a_double_click_rotates_once(admin: AdminPage, open_service: OpenService) -> None:
     await admin.open_service("herald")
     await admin.page.get_by_role("link", name="Rotate key").click()
     await admin.page.get_by_role("button", name="Rotate key").dblclick()
@@ -156,7 +104,7 @@ async def test_a_double_click_rotates_once(admin: Admin, open_service: OpenServi
 
 
 async def test_live_sessions_are_found_and_ended(
-    admin: Admin, open_service: OpenService, open_player: OpenPlayer
+    admin: AdminPage, open_service: OpenService, open_player: OpenPlayer
 ) -> None:
     herald, player = await open_service(), await open_player()
     await herald.authenticate("herald", HERALD_KEY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -38,6 +39,28 @@ def test_each_port_serves_its_own(serve: Serve) -> None:
     assert server.get("INTERNAL_PORT", "/static/unfold/css/styles.css") == 200
     for path in ("/admin/", "/admin/login/", "/static/unfold/css/styles.css", "/nowhere"):
         assert server.get("PORT", path) == 404
+
+
+def test_a_machine_without_an_operator_is_told_how_to_make_one(
+    manage: Manage, serve: Serve
+) -> None:
+    _, out, _ = serve().stop()
+    (command,) = re.findall(r"nobody may enter yet: \.venv/bin/python manage\.py (.+)", out)
+    manage.environ["DJANGO_SUPERUSER_PASSWORD"] = "a password that only olga knows"
+    unattended = ("--noinput", "--username", "olga", "--email", "olga@example.org")
+    assert manage.run(*command.split(), *unattended)[0] == 0
+    _, out, _ = serve().stop()
+    assert "/admin/" in out
+    assert "nobody may enter" not in out
+
+
+def test_the_example_pages_are_named_where_they_are_served(manage: Manage, serve: Serve) -> None:
+    manage.environ["ENABLE_EXAMPLES"] = "true"
+    server = serve()
+    assert server.get("PORT", "/") == server.get("INTERNAL_PORT", "/") == 200
+    _, out, _ = server.stop()
+    port, internal_port = manage.environ["PORT"], manage.environ["INTERNAL_PORT"]
+    assert f"http://127.0.0.1:{port}/   http://127.0.0.1:{internal_port}/" in out
 
 
 def test_a_second_start_is_quick_and_makes_nothing_new(serve: Serve) -> None:

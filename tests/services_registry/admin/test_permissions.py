@@ -1,13 +1,18 @@
 """To view, to change and to approve are three permissions; to add and to delete two more."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Permission
 
 from services_registry.models import Service
 from tests.django_client import GatewayClient
 from tests.services_registry.admin.conftest import SERVICES, Operator, text
+
+ROOT = Path(__file__).resolve().parents[3]
 
 Register = Callable[..., Service]
 NewOperator = Callable[..., Operator]
@@ -82,6 +87,13 @@ def test_the_trail_is_for_nobody_to_edit(root: Operator, register: Register) -> 
     assert root.post(f"{trail}{pk}/change/", kind="approved").status_code == 403
     assert root.post(f"{trail}{pk}/delete/", post="yes").status_code == 403
     assert Service.objects.get().events.get().kind == "registered"
+
+
+def test_the_permissions_that_are_documented_are_all_there_are(registry: None) -> None:
+    table = (ROOT / "docs/admin.md").read_text().partition("## Permissions")[2]
+    documented = set(re.findall(r"`(?:services_registry\.|gateways\.)?([a-z]+_[a-z]+)`", table))
+    ours = Permission.objects.filter(content_type__app_label__in=["services_registry", "gateways"])
+    assert documented == set(ours.values_list("codename", flat=True))
 
 
 def test_strangers_are_asked_to_log_in(register: Register) -> None:
