@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as configured
 from django.core.management import call_command
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError
 from pytest_django.fixtures import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from gateways.config import Config
 from services_registry import keys, selectors, services
 from services_registry.models import Service
+from tests.databases import sqlite, use
 from tests.gateways import services as theirs
 from tests.gateways.services import Held
 
@@ -25,11 +25,10 @@ from tests.gateways.services import Held
 def _migrated(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
     """An empty database, to be copied."""
     path = tmp_path_factory.mktemp("registry") / "db.sqlite3"
-    before = connections.settings["default"]
     with django_db_blocker.unblock():
-        _use(_database(path))
+        before = use(sqlite(path))
         call_command("migrate", verbosity=0)
-        _use(before)
+        use(before)
     return path
 
 
@@ -52,11 +51,10 @@ def services_database(
     keys._nobodys_hash.cache_clear()
     path = tmp_path / "registry.sqlite3"
     shutil.copy(_migrated, path)
-    before = connections.settings["default"]
     with django_db_blocker.unblock():
-        _use(_database(path))
+        before = use(sqlite(path))
         yield
-        _use(before)
+        use(before)
     keys._remembered.clear()
     keys._nobodys_hash.cache_clear()
 
@@ -98,15 +96,3 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             monkeypatch.setattr(owner, name, fail)
 
     return break_it
-
-
-def _database(path: Path) -> Any:
-    database = {**configured.DATABASES["default"], "NAME": path}
-    return connections.configure_settings({"default": database})["default"]
-
-
-def _use(database: Any) -> None:
-    """For this thread from now on, and for threads to come."""
-    connection.close()
-    del connections["default"]
-    connections.settings["default"] = database

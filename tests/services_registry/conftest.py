@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dj_database_url
 import pytest
@@ -21,6 +21,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from services_registry import keys
 from services_registry.models import Service, ServiceEvent
+from tests.databases import sqlite, use
 from tests.postgresql import PostgreSQL
 
 T = TypeVar("T")
@@ -33,27 +34,16 @@ def _database(
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[None]:
     """A migrated database in the place of the configured one."""
-    configured = connections.settings["default"]
     with django_db_blocker.unblock():
-        connection.close()
         if request.param == "sqlite":
-            _use({**configured, "NAME": tmp_path_factory.mktemp("database") / "db.sqlite3"})
-            call_command("migrate", verbosity=0)
-            yield
-            connection.close()
+            before = use(sqlite(tmp_path_factory.mktemp("database") / "db.sqlite3"))
         else:
             postgresql: PostgreSQL = request.getfixturevalue("postgresql")
             url = postgresql.create_database(f"registry-{secrets.token_hex(4)}")
-            _use(dict(dj_database_url.parse(url)))
-            call_command("migrate", verbosity=0)
-            yield
-            connection.close()
-    _use(configured)
-
-
-def _use(config: Any) -> None:
-    del connections["default"]
-    connections.settings["default"] = connections.configure_settings({"default": config})["default"]
+            before = use(dict(dj_database_url.parse(url)))
+        call_command("migrate", verbosity=0)
+        yield
+        use(before)
 
 
 @pytest.fixture
