@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gateways.config import Config
 from gateways.connections import Connections
+from gateways.domain.announcer import Announcer
 from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
 from gateways.domain.friends import Friends
@@ -16,6 +17,7 @@ from gateways.domain.tokens import TokenVerifier
 from gateways.hub import Hub
 from gateways.mailbox import ChannelLayer, Mailbox
 from gateways.node import Node
+from gateways.reconciler import Reconciler
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.directory import DirectoryStore
@@ -58,7 +60,8 @@ class Gateway:
         directory = DirectoryStore(self.redis, keys)
 
         self.connections = Connections()
-        self.hub = Hub(inbox)
+        # What follows a lambda here comes later, and is not there yet.
+        self.hub = Hub(inbox, on_other_epoch=lambda: self.node.reconcile_now())  # noqa: PLW0108
         self.mailbox = Mailbox(
             layer,
             self.hub,
@@ -66,18 +69,18 @@ class Gateway:
             node_id=self.node_id,
             prefix=config.redis_prefix,
             timeout_seconds=config.redis_timeout_seconds,
-            # These two come later, and are not there yet.
-            on_hearing_again=lambda: self.node.reconcile_now(),  # noqa: PLW0108
+            on_hearing_again=lambda: self.node.reconcile_now(after_silence=True),
             on_service_changed=lambda name: self.service_sessions.on_changed(name),  # noqa: PLW0108
         )
         self.tokens = TokenVerifier()
+        self.announcer = Announcer(
+            sessions=sessions, friends=friends, directory=directory, mailbox=self.mailbox
+        )
         self.presence = Presence(
             node_id=self.node_id,
             sessions=sessions,
             nodes=nodes,
-            friends=friends,
-            directory=directory,
-            mailbox=self.mailbox,
+            announcer=self.announcer,
             hub=self.hub,
             offline_grace_seconds=config.offline_grace_seconds,
         )
@@ -99,7 +102,7 @@ class Gateway:
             sessions=sessions,
             nodes=nodes,
             directory=directory,
-            presence=self.presence,
+            announcer=self.announcer,
             mailbox=self.mailbox,
         )
         self.registry = Registry(
@@ -123,7 +126,17 @@ class Gateway:
             hub=self.hub,
             mailbox=self.mailbox,
             presence=self.presence,
+            announcer=self.announcer,
             service_sessions=self.service_sessions,
+            reconciler=Reconciler(
+                node_id=self.node_id,
+                connections=self.connections,
+                hub=self.hub,
+                presence=self.presence,
+                nodes=nodes,
+                sessions=sessions,
+                friends=friends,
+            ),
             sweep=self.sessions.sweep,
             nodes=nodes,
             sessions=sessions,
@@ -146,7 +159,7 @@ class Gateway:
         await self.presence.settle(timeout_seconds=self.config.redis_timeout_seconds)
         await self.service_sessions.stop()
         await self.registry.close()
-        await self.mailbox.flushed()
+        await self.mailbox.flushed(timeout_seconds=self.config.redis_timeout_seconds)
         await self.node.stop()
         self.tokens.close()
         await self.redis.close()

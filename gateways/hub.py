@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import structlog
@@ -29,15 +29,22 @@ DRAIN_BYTES: Final = 65_536
 RETRY_SECONDS: Final = 1.0
 #: Sessions that a broadcast is written to in one go: about a millisecond.
 BROADCAST_STRETCH: Final = 250
-#: Users whose newest presence generation is remembered, so that an older one can't undo it.
-GENERATIONS: Final = 100_000
+#: Users whose newest change of presence is remembered, so that an older one can't undo it.
+MAX_TOLD: Final = 100_000
+#: Broadcasts that wait for their turn. They are kept for nobody, and more come too fast to be read.
+MAX_BROADCASTS: Final = 1_000
 
 
 class Hub:
-    def __init__(self, inbox: InboxStore) -> None:
+    def __init__(self, inbox: InboxStore, *, on_other_epoch: Callable[[], None]) -> None:
+        """`on_other_epoch` is called where a message belongs to another epoch than its recipient's
+        session: one of the two knows less than the store.
+        """
         self._inbox = inbox
+        self._on_other_epoch = on_other_epoch
         self._sessions: dict[str, dict[str, Session]] = {}
-        self._generations: OrderedDict[str, int] = OrderedDict()
+        #: User → generation and status of the newest change that was told here.
+        self._told: OrderedDict[str, tuple[int, bool]] = OrderedDict()
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._broadcasts: deque[bytes] = deque()
         self._broadcaster: asyncio.Task[None] | None = None
@@ -76,9 +83,12 @@ class Hub:
             reader.cancel()
         return session.user_id not in self._sessions
 
-    def place(self, session: Session, *, position: int, newest: int, epoch: str) -> None:
+    def place(
+        self, session: Session, *, position: int, newest: int, epoch: str, opened_ms: int
+    ) -> None:
         """The session's history begins after `position`; it follows, then what is new."""
         session.epoch = epoch
+        session.opened_ms = session.opened_ms or opened_ms
         self._hand_over(session, session.order.place(position, newest))
         self._catch_up(session, patience_seconds=0)
 
@@ -92,24 +102,32 @@ class Hub:
     # --- what comes in ----------------------------------------------------------------------------
 
     def on_message(self, nudge: MessageNudge) -> None:
-        for user_id, seq in nudge.recipients:
-            self.deliver(user_id, seq, nudge.body)
+        for user_id, seq, epoch in nudge.recipients:
+            self.deliver(user_id, seq, epoch, nudge.body)
 
-    def deliver(self, user_id: str, seq: int, body: bytes) -> None:
+    def deliver(self, user_id: str, seq: int, epoch: str, body: bytes) -> None:
         for session in self._sessions.get(user_id, {}).values():
             if session.outbound.closed:
+                continue
+            if session.epoch != epoch and session.epoch:
+                self._on_other_epoch()
                 continue
             self._hand_over(session, session.order.offer(seq, body))
             if session.order.behind:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
 
     def on_status(self, nudge: StatusNudge) -> None:
-        if nudge.generation <= self._generations.get(nudge.user_id, 0):
+        """Tell the watchers, unless they know. A session hears of changes since it was opened: its
+        own questions told it what was before. And where the change between was lost or overtaken,
+        it does not hear the same status twice.
+        """
+        generation, online = self._told.get(nudge.user_id, (0, False))
+        if nudge.generation <= generation:
             return
-        self._generations[nudge.user_id] = nudge.generation
-        self._generations.move_to_end(nudge.user_id)
-        if len(self._generations) > GENERATIONS:
-            self._generations.popitem(last=False)
+        self._told[nudge.user_id] = (nudge.generation, nudge.online)
+        self._told.move_to_end(nudge.user_id)
+        if len(self._told) > MAX_TOLD:
+            self._told.popitem(last=False)
         update = StatusUpdate(
             user_id=nudge.user_id,
             status="online" if nudge.online else "offline",
@@ -118,9 +136,16 @@ class Hub:
         )
         for watcher in nudge.watchers:
             for session in self._sessions.get(watcher, {}).values():
+                if not session.epoch or session.opened_ms >= nudge.generation:
+                    continue
+                if online == nudge.online and session.opened_ms < generation:
+                    continue
                 session.push_latest("user_status_update", nudge.user_id, update)
 
     def on_broadcast(self, nudge: BroadcastNudge) -> None:
+        if len(self._broadcasts) >= MAX_BROADCASTS:
+            log.warning("broadcast dropped", waiting=len(self._broadcasts))
+            return
         self._broadcasts.append(nudge.body)
         if self._broadcaster is None or self._broadcaster.done():
             self._broadcaster = asyncio.get_running_loop().create_task(self._broadcast())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 MAX_WAITING: Final = 10_000
 #: Nudges in one layer message.
 MAX_BATCH: Final = 500
+#: Before what could not be sent, and must be, is sent again.
+RETRY_SECONDS: Final = 1.0
 #: How often a node calls itself, to know that it is not deaf.
 ECHO_SECONDS: Final = 1.0
 #: Echoes that may be outstanding before the node counts as deaf: the channel layer itself waits a
@@ -102,10 +105,12 @@ class Mailbox:
         mine = [task for task in (self._caller, self._listener) if task is not None]
         await _end(*mine, *self._senders.values())
 
-    async def flushed(self) -> None:
-        """Wait until what was given to `send` is on its way, or given up."""
-        while self._senders:
-            await asyncio.wait(list(self._senders.values()))
+    async def flushed(self, *, timeout_seconds: float) -> None:
+        """Wait, so long at most, until what was given to `send` is on its way, or given up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self._senders:
+                    await asyncio.wait(list(self._senders.values()))
 
     def send(self, node_id: str, nudge: Nudge) -> None:
         """Give a node a nudge, in order, without waiting. What is for this node takes no detour."""
@@ -124,12 +129,22 @@ class Mailbox:
         """While one layer message is under way the next one's nudges gather."""
         try:
             while waiting := self._waiting.pop(node_id, []):
-                for start in range(0, len(waiting), MAX_BATCH):
-                    await self._publish(node_id, waiting[start : start + MAX_BATCH])
+                lost = [
+                    nudge
+                    for start in range(0, len(waiting), MAX_BATCH)
+                    if not await self._publish(node_id, batch := waiting[start : start + MAX_BATCH])
+                    for nudge in batch
+                ]
+                # A message is in its inbox, where the node finds it; a change of presence is told
+                # by nothing else, and may be told twice.
+                if again := [nudge for nudge in lost if isinstance(nudge, StatusNudge)]:
+                    self._waiting[node_id] = again + self._waiting.get(node_id, [])
+                    await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._senders.pop(node_id, None)
 
-    async def _publish(self, node_id: str, batch: list[Nudge]) -> None:
+    async def _publish(self, node_id: str, batch: list[Nudge]) -> bool:
+        """Returns whether the layer took them; where not, they may have arrived all the same."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await self._layer.send(
@@ -143,6 +158,8 @@ class Mailbox:
                 nudges=len(batch),
                 error=f"{type(error).__name__}: {error}",
             )
+            return False
+        return True
 
     async def _receive(self) -> None:
         channel = self._channel(self._node_id)

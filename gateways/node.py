@@ -15,23 +15,22 @@ import structlog
 
 from gateways.config import Config
 from gateways.connections import Connections
+from gateways.domain.announcer import Announcer
 from gateways.domain.presence import Presence
 from gateways.domain.service_sessions import ServiceSessions
 from gateways.hub import Hub
 from gateways.mailbox import Mailbox
 from gateways.protocol.errors import CloseCode
-from gateways.session import Session
+from gateways.reconciler import Reconciler
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import SessionStore, UserState
+from gateways.store.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 
 #: How often the store is told what was handed over: what a client without `resume` might get again
 #: after a crash.
 HANDED_SECONDS: Final = 0.2
-#: Users a round trip when reconciling.
-RECONCILE_BATCH: Final = 500
 
 
 class Node:
@@ -44,7 +43,9 @@ class Node:
         hub: Hub,
         mailbox: Mailbox,
         presence: Presence,
+        announcer: Announcer,
         service_sessions: ServiceSessions,
+        reconciler: Reconciler,
         sweep: Callable[[], AsyncIterator[Any]],
         nodes: NodeStore,
         sessions: SessionStore,
@@ -55,6 +56,8 @@ class Node:
         self._hub = hub
         self._mailbox = mailbox
         self._presence = presence
+        self._announcer = announcer
+        self._reconciler = reconciler
         self._service_sessions = service_sessions
         self._sweep = sweep
         self._nodes = nodes
@@ -64,6 +67,7 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
         self._burials: set[asyncio.Task[None]] = set()
         self._reconcile_wanted = asyncio.Event()
+        self._statuses_wanted = False
 
     @property
     def serving(self) -> bool:
@@ -115,7 +119,9 @@ class Node:
             return "the channel layer does not answer"
         return None
 
-    def reconcile_now(self) -> None:
+    def reconcile_now(self, *, after_silence: bool = False) -> None:
+        """`after_silence`: nudges may have been missed."""
+        self._statuses_wanted |= after_silence
         self._reconcile_wanted.set()
 
     # --- duties -----------------------------------------------------------------------------------
@@ -167,9 +173,13 @@ class Node:
                 return
             buried = 0
             async for user_ids in self._nodes.users(dead_node_id):
-                removed, transitions = await self._sessions.reap(user_ids, dead_node_id)
+                removed, untold = await self._sessions.reap(user_ids, dead_node_id)
                 buried += removed
-                self._presence.announce_all(transitions)
+                for transition in untold:
+                    self._announcer.announce(transition)
+                # Should this node die over it, another finds them where it found them.
+                for transition in untold:
+                    await self._announcer.announced(transition.user_id)
             buried += await self._service_sessions.bury(dead_node_id)
             await self._nodes.forget(dead_node_id)
         except StoreUnavailable as error:
@@ -189,52 +199,16 @@ class Node:
         # First of all, whether the others gave this node up: sessions that they buried may resume,
         # and must not be taken for revoked ones.
         await self._renew()
-        user_ids = self._hub.user_ids
-        for start in range(0, len(user_ids), RECONCILE_BATCH):
-            await self._reconcile(user_ids[start : start + RECONCILE_BATCH])
-        await self._service_sessions.reconcile()
-
-    async def _reconcile(self, user_ids: list[str]) -> None:
-        """Hold what this node hands out against what the store has."""
-        placed = {
-            session.session_id: (session, session.order.position)
-            for user_id in user_ids
-            for session in self._hub.of_user(user_id)
-            if session.epoch and not session.outbound.closed
-        }
-        states = await self._sessions.states(user_ids)
-        session_ids = await self._sessions.ids_of_users(user_ids)
-        known = {session_id for ids in session_ids for session_id in ids}
-        states_by_user = {}
-        for user_id, state in zip(user_ids, states, strict=True):
-            states_by_user[user_id] = state
-            self._hub.reconcile(user_id, epoch=state.epoch, seq=state.seq)
-        await asyncio.gather(
-            *(
-                self._check(
-                    session,
-                    known=session_id in known,
-                    state=states_by_user[session.user_id],
-                    position=position,
-                )
-                for session_id, (session, position) in placed.items()
-            )
-        )
-
-    async def _check(
-        self, session: Session, *, known: bool, state: UserState, position: int
-    ) -> None:
-        """`position` is the session's from before the store was asked."""
-        if session.outbound.closed or session.session_id not in self._connections:
-            return
-        if state.epoch != session.epoch:
-            # The store lost this user: what it knew of the session is gone, the session is not.
-            await session.put_back()
-        elif not known:
-            session.end(CloseCode.REVOKED, "The session was ended.")
-        elif state.seq < position:
-            # The store went back, as after a failover: its next messages would look like old ones.
-            session.end(CloseCode.SLOW_CONSUMER, "The store lost the newest messages; resume.")
+        try:
+            await self._reconciler.reconcile()
+            if self._statuses_wanted:
+                await self._reconciler.tell_statuses()
+                self._statuses_wanted = False
+            await self._service_sessions.reconcile()
+        except StoreUnavailable:
+            # What was wanted is wanted still; the time to the next try is _forever's.
+            self._reconcile_wanted.set()
+            raise
 
     async def _keep_told(self) -> None:
         await asyncio.sleep(HANDED_SECONDS)

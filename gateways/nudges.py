@@ -3,12 +3,15 @@
 import msgspec
 from msgspec import Struct
 
+#: A recipient, and the message's seq and epoch in its inbox.
+Placed = tuple[str, int, str]
+
 
 class MessageNudge(Struct, frozen=True, tag="m", array_like=True):
     """A message was stored at these recipients, whose sessions the addressed node holds."""
 
     body: bytes
-    recipients: list[tuple[str, int]]
+    recipients: list[Placed]
 
 
 class StatusNudge(Struct, frozen=True, tag="s", array_like=True):

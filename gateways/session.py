@@ -53,6 +53,8 @@ class Session(_Authenticated):
     #: Registers the session again where the store lost it.
     put_back: Callable[[], Coroutine[Any, Any, None]]
     epoch: str = ""
+    #: When it was opened, in ms, by the store's clock.
+    opened_ms: int = 0
 
     def push_latest(self, event: str, key: str, payload: Payload) -> None:
         self.outbound.write_latest(key, self.codec.push(event, payload))

@@ -40,6 +40,8 @@ TOKEN_WARNING_SECONDS: Final = 60.0
 
 class UserConsumer(GatewayConsumer):
     session: Session | None = None
+    #: The store was asked to open it, and has not said whether it did.
+    _asked: Session | None = None
     _record: SessionRecord
 
     @property
@@ -54,9 +56,10 @@ class UserConsumer(GatewayConsumer):
         return await self.authenticate(Authenticate(token)) if token else None
 
     def gone(self, *, goodbye: bool) -> None:
-        if self.session is not None:
-            self.gateway.hub.detach(self.session)
-            self.gateway.presence.leave(self.session, goodbye=goodbye)
+        session = self.session or self._asked
+        if session is not None:
+            self.gateway.hub.detach(session)
+            self.gateway.presence.leave(session, goodbye=goodbye)
 
     async def _put_back(self) -> None:
         """The store lost the session. The client learns of the new epoch by another `connected`."""
@@ -92,15 +95,14 @@ class UserConsumer(GatewayConsumer):
         )
         self._record = SessionRecord(request.device_id, identity.device_info, now_ms())
         resume = (request.resume.epoch, request.resume.seq) if request.resume else None
+        self._asked = session
         self.gateway.hub.attach(session)
         try:
             opened = await self.gateway.presence.arrive(
                 session, self._record, new_epoch=new_epoch(), resume=resume
             )
         except Exception:
-            # It may have been stored all the same.
             self.gateway.hub.detach(session)
-            self.gateway.presence.leave(session, goodbye=False)
             raise
         self.session = session
         self.deadlines.clear("auth")
@@ -157,7 +159,11 @@ class UserConsumer(GatewayConsumer):
         )
         session.push("connected", connected)
         self.gateway.hub.place(
-            session, position=opened.position, newest=opened.seq, epoch=opened.epoch
+            session,
+            position=opened.position,
+            newest=opened.seq,
+            epoch=opened.epoch,
+            opened_ms=opened.at_ms,
         )
         return connected
 

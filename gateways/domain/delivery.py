@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from gateways.mailbox import Mailbox
-from gateways.nudges import BroadcastNudge, MessageNudge
+from gateways.nudges import BroadcastNudge, MessageNudge, Placed
 from gateways.protocol.errors import TooLarge, TooManyRecipients
 from gateways.protocol.events import (
     MessageBody,
@@ -94,14 +94,14 @@ class Delivery:
         body = self._body(sender, request, message_id, accepted_ms)
 
         if request.message_id is None:
-            stored = await self._store(recipients, body, accepted_ms, None)
+            stored = await self._store(recipients, body, None)
             return _receipt(message_id, stored, accepted_ms)
 
         earlier = await self._inbox.first_receipt(sender.key, message_id)
         if earlier is not None:
             return _decode_receipt(earlier)
         repeat_key = Keys.repeat_key(sender.key, message_id)
-        stored = await self._store(recipients, body, accepted_ms, repeat_key)
+        stored = await self._store(recipients, body, repeat_key)
         receipt = _encode(_receipt(message_id, stored, accepted_ms))
         return _decode_receipt(await self._inbox.keep_receipt(sender.key, message_id, receipt))
 
@@ -138,19 +138,15 @@ class Delivery:
         return body
 
     async def _store(
-        self, recipients: Sequence[str], body: bytes, accepted_ms: int, repeat_key: str | None
+        self, recipients: Sequence[str], body: bytes, repeat_key: str | None
     ) -> list[Stored]:
         stored = await self._inbox.deliver(
-            recipients,
-            body,
-            accepted_ms=accepted_ms,
-            repeat_key=repeat_key,
-            new_epoch=new_epoch(),
+            recipients, body, repeat_key=repeat_key, new_epoch=new_epoch()
         )
-        by_node: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        by_node: defaultdict[str, list[Placed]] = defaultdict(list)
         for outcome in stored:
             for node_id in outcome.nodes:
-                by_node[node_id].append((outcome.user_id, outcome.seq))
+                by_node[node_id].append((outcome.user_id, outcome.seq, outcome.epoch))
         for node_id, placed in by_node.items():
             self._mailbox.send(node_id, MessageNudge(body, placed))
         return stored

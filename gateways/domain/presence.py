@@ -1,8 +1,8 @@
 """Who is here: sessions come and go, and those who watch a user hear of it, once a change.
 
-The store decides atomically what is a change (first session in, last one out). This module carries
-it out: into the directory, and to the friends. Announcing is repeated until the store takes it; a
-newer change of the same user replaces an older one.
+The store decides atomically what is a change (first session in, last one out); the announcer tells
+of it. A node is entered as the user's holder before a session of theirs is opened, and taken out
+when nothing about them is left to do: whoever buries the node finds everybody it owed something.
 """
 
 import asyncio
@@ -12,22 +12,12 @@ from typing import Any, Final
 
 import structlog
 
+from gateways.domain.announcer import Announcer
 from gateways.hub import Hub
-from gateways.mailbox import Mailbox
-from gateways.nudges import StatusNudge
 from gateways.session import Session
-from gateways.store.directory import DirectoryStore
 from gateways.store.errors import StoreUnavailable
-from gateways.store.friends import FriendStore
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import (
-    Opened,
-    SessionRecord,
-    SessionStore,
-    Transition,
-    UserState,
-    node_of,
-)
+from gateways.store.sessions import Opened, SessionRecord, SessionStore
 
 log = structlog.get_logger(__name__)
 
@@ -41,23 +31,19 @@ class Presence:
         node_id: str,
         sessions: SessionStore,
         nodes: NodeStore,
-        friends: FriendStore,
-        directory: DirectoryStore,
-        mailbox: Mailbox,
+        announcer: Announcer,
         hub: Hub,
         offline_grace_seconds: float,
     ) -> None:
         self._node_id = node_id
         self._sessions = sessions
         self._nodes = nodes
-        self._friends = friends
-        self._directory = directory
-        self._mailbox = mailbox
+        self._announcer = announcer
         self._hub = hub
         self._grace_seconds = offline_grace_seconds
-        self._announcing: dict[str, Transition] = {}
-        #: What must be said before the node may go, and what another node takes over if it goes.
-        self._urgent: set[asyncio.Task[None]] = set()
+        #: Sessions that end: what must be said before the node may go.
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        #: What another node takes over if this one goes.
         self._graces: set[asyncio.Task[None]] = set()
         self._arriving: defaultdict[str, int] = defaultdict(int)
 
@@ -69,7 +55,9 @@ class Presence:
         new_epoch: str,
         resume: tuple[str, int] | None = None,
     ) -> Opened:
-        """A session begins, or is put back after a loss of data. Raises StoreUnavailable."""
+        """A session begins, or is put back after a loss of data. Raises StoreUnavailable: it may
+        stand all the same, and is to be tried again or left.
+        """
         user_id = session.user_id
         self._arriving[user_id] += 1
         try:
@@ -82,82 +70,28 @@ class Presence:
                 new_epoch=new_epoch,
                 resume=resume,
             )
-        except StoreUnavailable:
-            self._spawn(self._announce_standing(user_id), self._urgent)
-            raise
         finally:
             self._arriving[user_id] -= 1
             if not self._arriving[user_id]:
                 del self._arriving[user_id]
-        if opened.came_online:
-            self.announce(
-                Transition(
-                    user_id, True, opened.generation, session.identity.email, session.active_ms
-                )
-            )
+        self._announcer.announce(opened.untold)
         return opened
 
     def leave(self, session: Session, *, goodbye: bool) -> None:
         """A session ended. In the background, and repeated until the store takes it."""
-        self._spawn(self._leave(session, goodbye=goodbye), self._urgent)
-
-    async def _leave(self, session: Session, *, goodbye: bool) -> None:
-        user_id = session.user_id
-        lost = False
-        while True:
-            try:
-                closed = await self._sessions.close(
-                    user_id,
-                    session.session_id,
-                    goodbye=goodbye,
-                    handed_seq=0 if session.outbound.lags else session.order.position,
-                    epoch=session.epoch,
-                )
-                break
-            except StoreUnavailable:
-                lost = True
-                await asyncio.sleep(RETRY_SECONDS)
-                if session.session_id in {s.session_id for s in self._hub.of_user(user_id)}:
-                    return  # its client authenticated again, on the same socket
-        if closed.transition is not None:
-            self.announce(closed.transition)
-        elif lost:
-            await self._announce_standing(user_id)
-        if closed.vacancy:
-            self._spawn(self._bury(user_id, closed.vacancy), self._graces)
-        else:
-            await self._let_go(user_id)
-
-    def announce(self, transition: Transition) -> None:
-        """Tell the directory and the friends, in the background."""
-        user_id = transition.user_id
-        current = self._announcing.get(user_id)
-        if current is not None:
-            if transition.generation > current.generation:
-                self._announcing[user_id] = transition
-            return
-        self._announcing[user_id] = transition
-        self._spawn(self._announce(user_id), self._urgent)
-
-    def announce_all(self, transitions: Iterable[Transition]) -> None:
-        for transition in transitions:
-            self.announce(transition)
-
-    async def _announce_standing(self, user_id: str) -> None:
-        """An answer of the store was lost, and perhaps a change with it: tell how things stand. By
-        its generation, whoever heard it already drops it.
-        """
-        while True:
-            try:
-                (state,) = await self._states([user_id])
-                break
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-        self.announce(
-            Transition(
-                user_id, state.online, state.generation, state.email, state.last_seen_ms or 0
-            )
+        handed_seq = 0 if session.outbound.lags else session.order.position
+        self._leave(
+            session.user_id,
+            session.session_id,
+            goodbye=goodbye,
+            handed_seq=handed_seq,
+            epoch=session.epoch,
         )
+
+    def disown(self, user_id: str, session_ids: Iterable[str]) -> None:
+        """The store has sessions at this node that it knows nothing of: as if they had dropped."""
+        for session_id in session_ids:
+            self._leave(user_id, session_id, goodbye=False, handed_seq=0, epoch="")
 
     async def settle(self, *, timeout_seconds: float) -> None:
         """Wait, so long at most, for sessions that end and changes that are announced; not for
@@ -165,91 +99,65 @@ class Presence:
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self._urgent:
-                    await asyncio.wait(self._urgent)
+                while self._leaving:
+                    await asyncio.wait(list(self._leaving.values()))
+                await self._announcer.settle()
         except TimeoutError:
-            log.warning("left unsaid", tasks=len(self._urgent))
+            log.warning("left unsaid", leaving=len(self._leaving), announcing=len(self._announcer))
 
     async def stop(self) -> None:
-        tasks = self._urgent | self._graces
+        tasks = [*self._leaving.values(), *self._graces]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._announcer.stop()
 
-    async def _announce(self, user_id: str) -> None:
-        told: Transition | None = None
-        try:
-            while told is not (transition := self._announcing[user_id]):
-                try:
-                    await self.index([user_id])
-                    await self._tell_watchers(transition)
-                except StoreUnavailable:
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                told = transition
-        finally:
-            del self._announcing[user_id]
-
-    async def index(self, user_ids: list[str]) -> None:
-        """Make the directory say what the users' states say.
-
-        Written first and checked after: of two nodes that write at once, the last writer sees the
-        newest state.
-        """
-        online = {u: s.online for u, s in zip(user_ids, await self._states(user_ids), strict=True)}
-        while online:
-            await self._directory.write(online)
-            again = await self._states(list(online))
-            online = {
-                user: state.online
-                for (user, written), state in zip(online.items(), again, strict=True)
-                if state.online != written
-            }
-
-    async def _states(self, user_ids: list[str]) -> list[UserState]:
-        return await self._sessions.states(user_ids)
-
-    async def _tell_watchers(self, transition: Transition) -> None:
-        watchers = await self._friends.watchers(transition.user_id)
-        if not watchers:
+    def _leave(
+        self, user_id: str, session_id: str, *, goodbye: bool, handed_seq: int, epoch: str
+    ) -> None:
+        if session_id in self._leaving:
             return
-        held: defaultdict[str, list[str]] = defaultdict(list)
-        for watcher, session_ids in zip(
-            watchers, await self._sessions.ids_of_users(watchers), strict=True
-        ):
-            for node_id in {node_of(session_id) for session_id in session_ids}:
-                held[node_id].append(watcher)
-        for node_id, here in held.items():
-            self._mailbox.send(
-                node_id,
-                StatusNudge(
-                    user_id=transition.user_id,
-                    online=transition.online,
-                    generation=transition.generation,
-                    email=transition.email,
-                    last_seen_ms=transition.last_seen_ms,
-                    watchers=here,
-                ),
-            )
+        task = self._spawn(
+            self._close(user_id, session_id, goodbye=goodbye, handed_seq=handed_seq, epoch=epoch)
+        )
+        self._leaving[session_id] = task
+        task.add_done_callback(lambda _: self._leaving.pop(session_id))
+
+    async def _close(
+        self, user_id: str, session_id: str, *, goodbye: bool, handed_seq: int, epoch: str
+    ) -> None:
+        while True:
+            try:
+                closed = await self._sessions.close(
+                    user_id, session_id, goodbye=goodbye, handed_seq=handed_seq, epoch=epoch
+                )
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+        self._announcer.announce(closed.untold)
+        if closed.vacancy:
+            grace = self._spawn(self._bury(user_id, closed.vacancy))
+            self._graces.add(grace)
+            grace.add_done_callback(self._graces.discard)
+        else:
+            await self._let_go(user_id)
 
     async def _bury(self, user_id: str, vacancy: int) -> None:
         await asyncio.sleep(self._grace_seconds)
-        lost = False
         while True:
             try:
-                transition = await self._sessions.bury_vacant(user_id, vacancy)
+                untold = await self._sessions.bury_vacant(user_id, vacancy)
                 break
             except StoreUnavailable:
-                lost = True
                 await asyncio.sleep(RETRY_SECONDS)
-        if transition is not None:
-            self.announce(transition)
-        elif lost:
-            await self._announce_standing(user_id)
+        self._announcer.announce(untold)
         await self._let_go(user_id)
 
     async def _let_go(self, user_id: str) -> None:
-        """The node no longer answers for the user, unless a session stands or is just coming."""
+        """The node no longer answers for the user, once all is said, unless a session stands or is
+        just coming.
+        """
+        await self._announcer.announced(user_id)
         if user_id in self._arriving or self._hub.of_user(user_id):
             return
         try:
@@ -264,11 +172,10 @@ class Presence:
             else:
                 return
 
-    def _spawn(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        among.add(task)
-        task.add_done_callback(among.discard)
         task.add_done_callback(_log_failure)
+        return task
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

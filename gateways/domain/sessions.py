@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateways.domain.presence import Presence
+from gateways.domain.announcer import Announcer
 from gateways.mailbox import Mailbox
 from gateways.nudges import CloseNudge
 from gateways.protocol.errors import CloseCode, InvalidPayload
@@ -41,13 +41,13 @@ class Sessions:
         sessions: SessionStore,
         nodes: NodeStore,
         directory: DirectoryStore,
-        presence: Presence,
+        announcer: Announcer,
         mailbox: Mailbox,
     ) -> None:
         self._sessions = sessions
         self._nodes = nodes
         self._directory = directory
-        self._presence = presence
+        self._announcer = announcer
         self._mailbox = mailbox
 
     async def of(self, session: Session) -> list[SessionInfo]:
@@ -112,7 +112,9 @@ class Sessions:
         """
         async for user_ids in self._user_ids():
             if not dry_run:
-                await self._presence.index(user_ids)
+                await self._announcer.index(user_ids)
+                for transition in await self._sessions.untold(user_ids):
+                    self._announcer.announce(transition)
             stored = await self._sessions.of_users(user_ids)
             # After the sessions: a node that has just come took its lease before it took them.
             live = set(await self._nodes.all())
@@ -151,8 +153,9 @@ class Sessions:
                 findings.append(Finding(user_id, "", "online without a session", None))
         if not dry_run:
             for node_id in dead_nodes:
-                _, transitions = await self._sessions.reap([user_id], node_id)
-                self._presence.announce_all(transitions)
+                _, untold = await self._sessions.reap([user_id], node_id)
+                for transition in untold:
+                    self._announcer.announce(transition)
         return findings
 
     async def _end(
@@ -162,8 +165,7 @@ class Sessions:
         reconcile. Returns whether it was still there.
         """
         closed = await self._sessions.close(user_id, session.session_id, goodbye=True)
-        if closed.transition is not None:
-            self._presence.announce(closed.transition)
+        self._announcer.announce(closed.untold)
         self._mailbox.send(session.node_id, CloseNudge(session.session_id, code, reason))
         return closed.existed
 

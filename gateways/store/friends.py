@@ -24,6 +24,13 @@ class FriendStore:
         """The user's own list."""
         return sorted(_decoded(await self._redis.call("SMEMBERS", self._keys.friends(user_id))))
 
+    async def of_all(self, user_ids: Sequence[str]) -> list[list[str]]:
+        """The same of many users."""
+        answers = await self._redis.call_all(
+            [("SMEMBERS", self._keys.friends(user_id)) for user_id in user_ids]
+        )
+        return [_decoded(answer) for answer in answers]
+
     async def watchers(self, user_id: str) -> list[str]:
         """Those whose list the user is on: they hear when the user comes and goes."""
         return _decoded(await self._redis.call("SMEMBERS", self._keys.friend_of(user_id)))

@@ -22,6 +22,7 @@ class Stored:
 
     user_id: str
     seq: int
+    epoch: str
     live: bool
     nodes: Sequence[str]
 
@@ -49,14 +50,12 @@ class InboxStore:
         user_ids: Sequence[str],
         body: bytes,
         *,
-        accepted_ms: int,
         repeat_key: str | None,
         new_epoch: str,
     ) -> list[Stored]:
         """Append to every recipient's inbox. `repeat_key`: the sender chose the message's id."""
         args = (
             body,
-            accepted_ms,
             self._ttl_ms,
             self._max_messages,
             REPEAT_WINDOW_MS if repeat_key else 0,
@@ -103,10 +102,13 @@ class InboxStore:
 
 
 def _outcome(user_id: str, answer: bytes) -> Stored:
-    seq, *nodes = answer.decode().split()
+    seq, *rest = answer.decode().split()
+    if not rest:
+        return Stored(user_id, 0, "", live=False, nodes=())
     if seq.startswith("="):
-        return Stored(user_id, int(seq[1:]), nodes == ["sent"], ())
-    return Stored(user_id, int(seq), bool(nodes), nodes)
+        return Stored(user_id, int(seq[1:]), "", live=rest == ["sent"], nodes=())
+    epoch, *nodes = rest
+    return Stored(user_id, int(seq), epoch, live=bool(nodes), nodes=nodes)
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes] | list[bytes]) -> Entry:

@@ -28,6 +28,7 @@ TOUCH_SESSIONS = _load("touch_sessions")
 MARK_HANDED = _load("mark_handed")
 TOUCH_SERVICES = _load("touch_services")
 DELIVER = _load("deliver")
+RENEW_EPOCH = _load("renew_epoch")
 RENEW_LEASE = _load("renew_lease")
 CLAIM_NODE = _load("claim_node")
 DROP_LEASE = _load("drop_lease")
@@ -42,6 +43,7 @@ ALL = (
     MARK_HANDED,
     TOUCH_SERVICES,
     DELIVER,
+    RENEW_EPOCH,
     RENEW_LEASE,
     CLAIM_NODE,
     DROP_LEASE,

@@ -32,7 +32,9 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A user came online or went offline. A higher generation is the later one."""
+    """A user came online or went offline. A higher generation is the later one; it is about the
+    time of the change, by the store's clock, in ms.
+    """
 
     user_id: str
     online: bool
@@ -43,10 +45,13 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Where a session comes in: it needs what lies after `position`, up to `seq` and beyond."""
+    """Where a session comes in: it needs what lies after `position`, up to `seq` and beyond.
 
-    came_online: bool
-    generation: int
+    `untold`: the user's presence, where nobody has announced it yet. `at_ms`: the store's time.
+    """
+
+    untold: Transition | None
+    at_ms: int
     epoch: str
     seq: int
     position: int
@@ -58,7 +63,7 @@ class Opened:
 class Closed:
     existed: bool
     vacancy: int
-    transition: Transition | None
+    untold: Transition | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,10 @@ class UserState:
     last_seen_ms: int | None = None
     epoch: str | None = None
     seq: int = 0
+    announced: int = 0
 
 
-_STATE_FIELDS = ("online", "generation", "email", "last_seen", "epoch", "seq")
+_STATE_FIELDS = ("online", "generation", "email", "last_seen", "epoch", "seq", "announced")
 
 
 def node_of(session_id: str) -> str:
@@ -111,14 +117,25 @@ class SessionStore:
             seq,
             self._inbox_ttl_ms,
         )
+        (
+            untold,
+            generation,
+            stored_email,
+            at_ms,
+            standing_epoch,
+            newest,
+            position,
+            missed,
+            reason,
+        ) = answer
         return Opened(
-            came_online=answer[0] == 1,
-            generation=answer[1],
-            epoch=answer[2].decode(),
-            seq=answer[3],
-            position=answer[4],
-            missed=answer[5],
-            reason=answer[6].decode() or None,
+            untold=_untold(user_id, (untold, 1, generation, stored_email, at_ms)),
+            at_ms=at_ms,
+            epoch=standing_epoch.decode(),
+            seq=newest,
+            position=position,
+            missed=missed,
+            reason=reason.decode() or None,
         )
 
     async def close(
@@ -140,23 +157,20 @@ class SessionStore:
             handed_seq,
             epoch,
         )
-        existed, went_offline, generation, vacancy, email, last_seen_ms = answer
-        transition = None
-        if went_offline:
-            transition = _offline(user_id, generation, email, last_seen_ms)
-        return Closed(existed == 1, vacancy, transition)
+        existed, vacancy, *standing = answer
+        return Closed(existed == 1, vacancy, _untold(user_id, standing))
 
     async def bury_vacant(self, user_id: str, vacancy: int) -> Transition | None:
-        went_offline, generation, email, last_seen_ms = await self._redis.run(
+        standing = await self._redis.run(
             scripts.BURY_VACANT,
             (self._keys.sessions(user_id), self._keys.state(user_id)),
             vacancy,
         )
-        return _offline(user_id, generation, email, last_seen_ms) if went_offline else None
+        return _untold(user_id, standing)
 
     async def reap(self, user_ids: Sequence[str], node_id: str) -> tuple[int, list[Transition]]:
-        """Take away what a dead node held of these users. Returns how many sessions, and who went
-        offline.
+        """Take away what a dead node held of these users. Returns how many sessions, and the
+        changes that nobody has announced: its own, and those that it did not come to.
         """
         keys = self._keys
         answers = await self._redis.run_all(
@@ -164,12 +178,33 @@ class SessionStore:
             [((keys.sessions(user), keys.state(user)), (node_id,)) for user in user_ids],
         )
         removed = 0
-        transitions = []
-        for user_id, answer in zip(user_ids, answers, strict=True):
-            removed += answer[0]
-            if answer[1]:
-                transitions.append(_offline(user_id, answer[2], answer[3], answer[4]))
-        return removed, transitions
+        untold = []
+        for user_id, (count, *standing) in zip(user_ids, answers, strict=True):
+            removed += count
+            transition = _untold(user_id, standing)
+            if transition is not None:
+                untold.append(transition)
+        return removed, untold
+
+    async def mark_announced(self, user_id: str, generation: int) -> None:
+        """The directory and the friends know of the change of this generation."""
+        await self._redis.call("HSET", self._keys.state(user_id), "announced", generation)
+
+    async def untold(self, user_ids: Sequence[str]) -> list[Transition]:
+        """The changes of these users that nobody has announced."""
+        return [
+            Transition(
+                user_id, state.online, state.generation, state.email, state.last_seen_ms or 0
+            )
+            for user_id, state in zip(user_ids, await self.states(user_ids), strict=True)
+            if state.generation > state.announced
+        ]
+
+    async def renew_epoch(self, user_id: str, epoch: str, seq: int, *, new_epoch: str) -> None:
+        """Begin another epoch, where the store no longer knows of a `seq` that was handed out."""
+        await self._redis.run(
+            scripts.RENEW_EPOCH, (self._keys.state(user_id),), epoch, seq, new_epoch
+        )
 
     async def touch(self, activity: Mapping[str, Mapping[str, int]]) -> None:
         """Record last activities, in ms: user id → session id → when."""
@@ -221,8 +256,12 @@ class SessionStore:
         return [_state(answer) for answer in answers]
 
 
-def _offline(user_id: str, generation: int, email: bytes, last_seen_ms: int) -> Transition:
-    return Transition(user_id, False, generation, email.decode() or None, last_seen_ms)
+def _untold(user_id: str, standing: Sequence[Any]) -> Transition | None:
+    """From what scripts say of presence: {untold, online, generation, email, last seen}."""
+    untold, online, generation, email, last_seen_ms = standing
+    if not untold:
+        return None
+    return Transition(user_id, online == 1, generation, email.decode() or None, last_seen_ms)
 
 
 def pairs(answer: Any) -> list[tuple[bytes, bytes]]:
@@ -244,7 +283,7 @@ def _stored(session_id: bytes, value: bytes) -> StoredSession:
 
 
 def _state(answer: Sequence[bytes | None]) -> UserState:
-    online, generation, email, last_seen, epoch, seq = answer
+    online, generation, email, last_seen, epoch, seq, announced = answer
     return UserState(
         online=online == b"1",
         generation=int(generation or 0),
@@ -252,4 +291,5 @@ def _state(answer: Sequence[bytes | None]) -> UserState:
         last_seen_ms=int(last_seen) if last_seen else None,
         epoch=epoch.decode() if epoch else None,
         seq=int(seq or 0),
+        announced=int(announced or 0),
     )

@@ -12,7 +12,8 @@ async def die(gateway: Gateway) -> None:
     mailbox = gateway.mailbox
     tasks = [
         *gateway.node._tasks,
-        *gateway.presence._urgent,
+        *gateway.presence._leaving.values(),
+        *gateway.announcer._tasks.values(),
         *gateway.presence._graces,
         *gateway.hub._readers.values(),
         *(task for task in (mailbox._caller, mailbox._listener) if task is not None),

@@ -1,6 +1,7 @@
 """The hub on a real inbox: each session gets every message once, in order, whatever is lost."""
 
 import asyncio
+import itertools
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -71,28 +72,32 @@ class World:
     def __init__(self, batcher: Batcher, *, max_messages: int = 1000) -> None:
         self.keys = Keys(f"test-{secrets.token_hex(6)}:")
         self.inbox = InboxStore(batcher, self.keys, ttl_seconds=60, max_messages=max_messages)
-        self.hub = Hub(self.inbox)
+        self.other_epochs = 0
+        self.hub = Hub(self.inbox, on_other_epoch=self._count)
         self.stored: list[bytes] = []
+
+    def _count(self) -> None:
+        self.other_epochs += 1
 
     async def store(self, count: int = 1) -> list[int]:
         seqs = []
         for _ in range(count):
             text = b'{"message":"%d"}' % (len(self.stored) + 1)
-            (outcome,) = await self.inbox.deliver(
-                ["bob"], text, accepted_ms=0, repeat_key=None, new_epoch="e"
-            )
+            (outcome,) = await self.inbox.deliver(["bob"], text, repeat_key=None, new_epoch="e")
             self.stored.append(text)
             seqs.append(outcome.seq)
         return seqs
 
-    def nudge(self, *seqs: int) -> None:
+    def nudge(self, *seqs: int, epoch: str = "e") -> None:
         for seq in seqs:
-            self.hub.on_message(MessageNudge(self.stored[seq - 1], [("bob", seq)]))
+            self.hub.on_message(MessageNudge(self.stored[seq - 1], [("bob", seq, epoch)]))
 
     def attach(self, position: int = 0, *, max_bytes: int = 1_000_000) -> Reader:
         reader = Reader(max_bytes=max_bytes)
         self.hub.attach(reader.session)
-        self.hub.place(reader.session, position=position, newest=len(self.stored), epoch="e")
+        self.hub.place(
+            reader.session, position=position, newest=len(self.stored), epoch="e", opened_ms=1
+        )
         return reader
 
     def reconcile(self) -> None:
@@ -290,7 +295,7 @@ def broadcast(world: World, *texts: str) -> None:
 async def test_a_broadcast_reaches_every_session_of_everybody_once(world: World) -> None:
     readers = [world.attach(), world.attach(), Reader("carol")]
     world.hub.attach(readers[2].session)
-    world.hub.place(readers[2].session, position=0, newest=0, epoch="e")
+    world.hub.place(readers[2].session, position=0, newest=0, epoch="e", opened_ms=1)
     broadcast(world, "news")
     await until(lambda: all(reader.frames for reader in readers))
     for reader in readers:
@@ -321,7 +326,7 @@ async def test_nobody_hears_a_broadcast_before_it_is_told_that_it_is_connected(
     world.hub.attach(unplaced.session)
     broadcast(world, "early")
     await until(lambda: placed.messages == ["early"])
-    world.hub.place(unplaced.session, position=0, newest=0, epoch="e")
+    world.hub.place(unplaced.session, position=0, newest=0, epoch="e", opened_ms=1)
     broadcast(world, "late")
     await until(lambda: placed.messages == ["early", "late"])
     await until(lambda: unplaced.messages == ["late"])
@@ -402,34 +407,52 @@ async def test_any_interleaving_hands_each_message_over_once_in_order(
     await batcher.close()
 
 
-# --- status and closing ---------------------------------------------------------------------------
+# --- status ---------------------------------------------------------------------------------------
 
 
 def status(generation: int, *, watchers: tuple[str, ...] = ("bob",)) -> StatusNudge:
+    """Odd generations are online."""
     return StatusNudge("alice", generation % 2 == 1, generation, "a@x", 1000, list(watchers))
 
 
-@given(order=st.permutations(list(range(1, 8))), seed=st.integers(0, 3))
-@settings(deadline=None)
-async def test_a_late_change_never_undoes_a_newer_one(order: list[int], seed: int) -> None:
-    hub = Hub(inbox=None)  # type: ignore[arg-type]  # statuses need none
-    reader = Reader()
+def hears(hub: Hub, user_id: str = "bob", *, opened_ms: int = 1) -> Reader:
+    """A session that was opened at this time of the store's."""
+    reader = Reader(user_id)
     hub.attach(reader.session)
+    hub.place(reader.session, position=0, newest=0, epoch="e", opened_ms=opened_ms)
+    return reader
+
+
+async def heard(reader: Reader) -> list[str]:
+    await asyncio.sleep(0)
+    await reader.session.outbound.drained()
+    return [frame["data"]["status"] for frame in reader.frames]
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(inbox=None, on_other_epoch=lambda: None)  # type: ignore[arg-type]  # statuses need none
+
+
+@given(order=st.permutations(list(range(2, 9))), seed=st.integers(0, 3))
+@settings(deadline=None)
+async def test_a_late_change_never_undoes_a_newer_one_and_none_is_heard_twice(
+    order: list[int], seed: int
+) -> None:
+    hub = Hub(inbox=None, on_other_epoch=lambda: None)  # type: ignore[arg-type]
+    reader = hears(hub)
     for generation in order + order[:seed]:
         hub.on_status(status(generation))
-        await asyncio.sleep(0)
-    await reader.session.outbound.drained()
-    seen = [f["data"]["status"] for f in reader.frames]
-    assert seen[-1] == "online"  # the newest of the seven
-    assert len(seen) <= len(order)
+        await heard(reader)
+    statuses = await heard(reader)
+    assert statuses[-1] == "offline"  # the newest, 8
+    assert all(one != next_ for one, next_ in itertools.pairwise(statuses))
 
 
-async def test_only_watchers_hear_of_a_change(world: World) -> None:
-    watcher, other = Reader("bob"), Reader("carol")
-    world.hub.attach(watcher.session)
-    world.hub.attach(other.session)
-    world.hub.on_status(status(1, watchers=("bob", "absent")))
-    await until(lambda: len(watcher.frames) == 1)
+async def test_only_watchers_hear_of_a_change(hub: Hub) -> None:
+    watcher, other = hears(hub, "bob"), hears(hub, "carol")
+    hub.on_status(status(3, watchers=("bob", "absent")))
+    assert await heard(watcher) == ["online"]
     assert watcher.frames[0] == {
         "event": "user_status_update",
         "data": {
@@ -439,13 +462,51 @@ async def test_only_watchers_hear_of_a_change(world: World) -> None:
             "lastSeen": "1970-01-01T00:00:01.000Z",
         },
     }
-    assert other.frames == []
+    assert await heard(other) == []
 
 
-async def test_the_generations_that_are_remembered_are_bounded(
+async def test_a_session_hears_of_changes_since_it_was_opened(hub: Hub) -> None:
+    early, late = hears(hub, opened_ms=2), hears(hub, opened_ms=4)
+    unplaced = Reader()
+    hub.attach(unplaced.session)
+    hub.on_status(status(3))
+    assert (await heard(early), await heard(late), await heard(unplaced)) == (["online"], [], [])
+
+
+async def test_who_came_between_two_changes_of_the_same_kind_hears_the_second(hub: Hub) -> None:
+    """Generation 4, offline, was lost, and the late one's own question said so."""
+    early = hears(hub, opened_ms=2)
+    hub.on_status(status(3))
+    late = hears(hub, opened_ms=4)
+    hub.on_status(status(5))
+    assert (await heard(early), await heard(late)) == (["online"], ["online"])
+
+
+async def test_the_changes_that_are_remembered_are_bounded(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "MAX_TOLD", 3)
+    for number in range(10):
+        hub.on_status(StatusNudge(f"user{number}", True, 1, None, 0, []))
+    assert list(hub._told) == ["user7", "user8", "user9"]
+
+
+# --- another epoch --------------------------------------------------------------------------------
+
+
+async def test_a_message_of_another_epoch_is_not_handed_over_and_said(world: World) -> None:
+    reader = world.attach()
+    await world.store(2)
+    world.nudge(1, epoch="another")
+    world.nudge(1)
+    world.nudge(2, epoch="another")
+    assert (reader.session.order.position, world.other_epochs) == (1, 2)
+
+
+async def test_more_broadcasts_than_anybody_reads_are_dropped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "GENERATIONS", 3)
-    for number in range(10):
-        world.hub.on_status(StatusNudge(f"user{number}", True, 1, None, 0, []))
-    assert list(world.hub._generations) == ["user7", "user8", "user9"]
+    monkeypatch.setattr(hubs, "MAX_BROADCASTS", 3)
+    reader = world.attach()
+    broadcast(world, *"abcde")
+    await until(lambda: reader.messages == ["a", "b", "c"])

@@ -110,21 +110,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def message(number: int) -> MessageNudge:
-    return MessageNudge(b"%d" % number, [("bob", number)])
+    return MessageNudge(b"%d" % number, [("bob", number, "e")])
 
 
 async def test_a_nudge_of_every_kind_arrives_at_the_node_it_is_for(make_node: MakeNode) -> None:
     one, other = await make_node("one"), await make_node("other")
     other.connections.join("other.1", other.received)
     sent: list[Nudge] = [
-        MessageNudge(b'{"a":"\xf0\x9f\x98\x80"}', [("}مرحبا{", 7), ("bob", 2**53)]),
+        MessageNudge(b'{"a":"\xf0\x9f\x98\x80"}', [("}مرحبا{", 7, "e"), ("bob", 2**53, "e")]),
         StatusNudge("alice", True, 3, None, 1000, ["bob"]),
         BroadcastNudge(b"{}"),
         CloseNudge("other.1", 4403, "Revoked."),
     ]
     for nudge in sent:
         one.mailbox.send("other", nudge)
-    await one.mailbox.flushed()
+    await one.mailbox.flushed(timeout_seconds=5)
     await until(lambda: len(other.received.nudges) == len(sent))
     assert other.received.nudges == sent
     assert one.received.nudges == []
@@ -151,7 +151,7 @@ async def test_a_nudge_to_a_node_that_is_gone_harms_nobody(make_node: MakeNode) 
     one.mailbox.send("gone", message(1))
     one.mailbox.send("other", message(2))
     await until(lambda: other.received.nudges == [message(2)])
-    await one.mailbox.flushed()
+    await one.mailbox.flushed(timeout_seconds=5)
 
 
 async def test_a_nudge_that_fails_does_not_stop_the_next(make_node: MakeNode) -> None:
@@ -172,7 +172,7 @@ async def test_what_waits_for_one_node_is_bounded(
     one, other = await make_node("one"), await make_node("other")
     for number in range(20):
         one.mailbox.send("other", message(number))
-    await one.mailbox.flushed()
+    await one.mailbox.flushed(timeout_seconds=5)
     await until(lambda: len(other.received.nudges) == 5)
     assert other.received.nudges == [message(number) for number in range(5)]
 
@@ -188,7 +188,7 @@ async def test_a_layer_that_fails_loses_the_nudge_and_nothing_else(
 
     monkeypatch.setattr(one.layer, "send", fail)
     one.mailbox.send("other", message(1))
-    await one.mailbox.flushed()
+    await one.mailbox.flushed(timeout_seconds=5)
     monkeypatch.setattr(one.layer, "send", real)
     one.mailbox.send("other", message(2))
     await until(lambda: other.received.nudges == [message(2)])

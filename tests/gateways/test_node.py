@@ -308,7 +308,7 @@ async def test_one_node_sweeps_for_all(
     await one.presence._sessions.open(
         "ghost", "nobody.1", nodes_record(), email=None, new_epoch="e", resume=None
     )
-    await one.presence.index(["ghost"])
+    await one.announcer.index(["ghost"])
 
     async def swept() -> bool:
         return not await online(one, "ghost") and not await in_directory(one, "ghost")

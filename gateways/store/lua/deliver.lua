@@ -1,21 +1,27 @@
 -- Append one message to the inbox of each recipient, and find the nodes that hold their sessions.
 --
 -- KEYS  four a recipient: u:{id}:inbox, u:{id}:state, u:{id}:sessions, u:{id}:got:<sender>:<message id>
--- ARGV  1 message body   2 time of acceptance in ms   3 inbox ttl in ms (0: no inbox)   4 inbox length
---       5 how long a repeated message id is recognised, in ms (0: it is the server's own, nobody repeats it)
---       6 epoch to begin with where there is none
--- Returns one string a recipient: "<seq> <node> <node> …"; "0" where nothing could be stored. A repeated
--- message gets its first seq with a "=" in front, and its first answer: "sent" or "queued" as the only node.
+-- ARGV  1 message body   2 inbox ttl in ms (0: no inbox)   3 inbox length
+--       4 how long a repeated message id is recognised, in ms (0: it is the server's own, nobody repeats it)
+--       5 epoch to begin with where there is none
+-- Returns one string a recipient: "<seq> <epoch> <node> <node> …"; "0" where nothing could be stored. A
+-- repeated message gets its first seq with a "=" in front, and its first answer, "sent" or "queued".
 --
 -- Each recipient stands for itself: one whose keys are broken fails alone and leaves no hole in its seq.
 
-local body, now, ttl, length, repeat_ms, new_epoch =
-  ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local body, ttl, length, repeat_ms, new_epoch =
+  ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function deliver(inbox, state, sessions, got)
   if repeat_ms > 0 then
     local first = redis.call('GET', got)
-    if first then return '=' .. first end
+    if first then
+      -- A write, so that whoever waits for the disk waits for what the first call wrote.
+      redis.call('PEXPIRE', got, repeat_ms)
+      return '=' .. first
+    end
   end
 
   local nodes, known = {}, {}
@@ -29,11 +35,11 @@ local function deliver(inbox, state, sessions, got)
   if ttl == 0 and #nodes == 0 then return '0' end
 
   local count = redis.call('HMGET', state, 'seq', 'epoch')
-  local seq = tonumber(count[1] or 0) + 1
-  if not count[2] then
+  local seq, epoch = tonumber(count[1] or 0) + 1, count[2]
+  if not epoch then
     redis.call('DEL', inbox)
     redis.call('HSET', state, 'epoch', new_epoch)
-    seq = 1
+    seq, epoch = 1, new_epoch
   end
   if ttl > 0 then
     redis.call('XADD', inbox, 'MAXLEN', length, seq .. '-0', 'b', body, 't', now)
@@ -43,7 +49,7 @@ local function deliver(inbox, state, sessions, got)
   if repeat_ms > 0 then
     redis.call('SET', got, seq .. (#nodes > 0 and ' sent' or ' queued'), 'PX', repeat_ms)
   end
-  return seq .. ' ' .. table.concat(nodes, ' ')
+  return seq .. ' ' .. epoch .. ' ' .. table.concat(nodes, ' ')
 end
 
 local answers = {}

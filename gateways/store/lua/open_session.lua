@@ -3,16 +3,19 @@
 -- KEYS  1 u:{id}:sessions   2 u:{id}:state   3 u:{id}:inbox
 -- ARGV  1 session id   2 session record (JSON)   3 email or ''   4 epoch to begin with, if there is none
 --       5 resume epoch   6 resume seq, or -1 for no resume   7 inbox ttl in ms (0: no inbox)
--- Returns {came online 0|1, generation, epoch, seq, position, missed, reason or ''}
+-- Returns {untold 0|1, generation, email, now ms, epoch, seq, position, missed, reason or ''}
 --
+-- `untold`: nobody has announced yet that the user is online.
 -- `position` is the newest seq the session needs no more. The seqs in an inbox have no holes, so what
 -- lies between position and seq can be counted without reading it.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local state = redis.call('HMGET', KEYS[2], 'epoch', 'seq', 'handed', 'online', 'generation', 'expired')
+local state = redis.call('HMGET', KEYS[2],
+  'epoch', 'seq', 'handed', 'online', 'generation', 'expired', 'announced', 'email')
 local epoch, seq, handed = state[1], tonumber(state[2] or 0), tonumber(state[3] or 0)
 local online, generation, expired = state[4] == '1', tonumber(state[5] or 0), tonumber(state[6] or 0)
+local email = ARGV[3] ~= '' and ARGV[3] or state[8] or ''
 
 if not epoch then
   -- The count is new, or was lost: what an inbox still holds belongs to a count nobody knows.
@@ -65,7 +68,8 @@ if not online then
   redis.call('HSET', KEYS[2], 'online', 1, 'generation', generation)
 end
 redis.call('HSET', KEYS[2], 'last_seen', now)
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], 'email', ARGV[3]) end
+if email ~= state[8] then redis.call('HSET', KEYS[2], 'email', email) end
 redis.call('HSET', KEYS[1], ARGV[1], now .. '|' .. ARGV[2])
 
-return {online and 0 or 1, generation, epoch, seq, position, seq - position, reason}
+local untold = generation > tonumber(state[7] or 0)
+return {untold and 1 or 0, generation, email, now, epoch, seq, position, seq - position, reason}

@@ -13,7 +13,7 @@ from gateways.config import Config
 from gateways.domain import presence as presences
 from gateways.gateway import Gateway
 from gateways.store.errors import StoreUnavailable
-from gateways.store.sessions import SessionStore, Transition
+from gateways.store.sessions import SessionStore
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect, connect_as, until
 from tests.valkey import Valkey, running_valkey
@@ -24,10 +24,14 @@ def statuses(watcher: Client, user_id: str = "alice") -> list[str]:
     return [update["status"] for update in updates if update["userId"] == user_id]
 
 
+def busy(gateway: Gateway) -> bool:
+    return bool(gateway.presence._leaving) or len(gateway.announcer) > 0
+
+
 async def online(gateway: Gateway, user_id: str = "alice") -> bool:
     (state,) = await gateway.presence._sessions.states([user_id])
     (listed,) = await gateway.directory._directory.contains([user_id])
-    assert state.online == listed or gateway.presence._urgent, "state and directory differ"
+    assert state.online == listed or busy(gateway), "state and directory differ"
     return state.online
 
 
@@ -74,7 +78,7 @@ async def test_a_return_within_the_grace_was_never_away(pair: tuple[Gateway, Gat
         async with connect_as(one, "alice"):
             await until(lambda: statuses(watcher) == ["online"])
         async with connect_as(other, "alice"):
-            await until(lambda: not one.presence._graces and not one.presence._urgent)
+            await until(lambda: not one.presence._graces and not busy(one))
             assert await online(one)
             assert statuses(watcher) == ["online"]
         await until(lambda: statuses(watcher) == ["online", "offline"])
@@ -109,48 +113,6 @@ async def test_a_user_who_comes_and_goes_fast_ends_as_it_should(
             await until(lambda: statuses(watcher)[-1:] == ["online"])
             await other.presence.settle(timeout_seconds=5)
             assert await online(one)
-
-
-async def test_of_changes_that_wait_only_the_newest_is_told(gateway: Gateway) -> None:
-    told: list[int] = []
-
-    async def tell(transition: Transition) -> None:
-        told.append(transition.generation)
-
-    gateway.presence._tell_watchers = tell  # type: ignore[method-assign]
-    for generation in (1, 3, 2, 5, 4):
-        gateway.presence.announce(Transition("alice", False, generation, None, 0))
-    await gateway.presence.settle(timeout_seconds=5)
-    assert told == [5]
-
-
-async def test_a_change_is_announced_until_the_store_takes_it(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(presences, "RETRY_SECONDS", 0.01)
-    real, failures = gateway.presence._friends.watchers, iter(range(3))
-    told: list[str] = []
-
-    async def watchers(user_id: str) -> list[str]:
-        if next(failures, None) is not None:
-            raise StoreUnavailable
-        told.append(user_id)
-        return await real(user_id)
-
-    monkeypatch.setattr(gateway.presence._friends, "watchers", watchers)
-    gateway.presence.announce(Transition("alice", False, 1, None, 0))
-    await gateway.presence.settle(timeout_seconds=5)
-    assert told == ["alice"]
-
-
-async def test_settling_gives_up_in_time(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(_: Any) -> list[str]:
-        raise StoreUnavailable
-
-    monkeypatch.setattr(gateway.presence._friends, "watchers", fail)
-    gateway.presence.announce(Transition("alice", False, 1, None, 0))
-    await gateway.presence.settle(timeout_seconds=0.05)
-    assert gateway.presence._urgent
 
 
 async def test_a_node_holds_its_users_until_their_grace_is_over(gateway: Gateway) -> None:
@@ -199,7 +161,7 @@ async def test_a_close_whose_answer_was_lost_is_told_all_the_same(
         lose_the_first_answer(monkeypatch, one, "close")
         await alice.leave(code)
         await until(lambda: statuses(watcher) == ["online", "offline"])
-        await until(lambda: not one.presence._urgent)
+        await until(lambda: not busy(one))
         assert not await online(one)
 
 
@@ -212,7 +174,7 @@ async def test_a_grace_whose_end_was_lost_is_told_all_the_same(
         async with connect_as(one, "alice"):
             await until(lambda: statuses(watcher) == ["online"])
         await until(lambda: statuses(watcher) == ["online", "offline"])
-        await until(lambda: not one.presence._urgent)
+        await until(lambda: not busy(one))
         assert not await online(one)
 
 
@@ -225,7 +187,7 @@ async def test_an_arrival_whose_answer_was_lost_is_told_all_the_same(
         assert (await alice.authenticate("alice"))["code"] == "unavailable"
         async with connect_as(other, "alice"):
             await until(lambda: statuses(watcher) == ["online"])
-            await until(lambda: not one.presence._urgent and not other.presence._urgent)
+            await until(lambda: not busy(one) and not busy(other))
             assert await online(one)
 
 
@@ -265,33 +227,25 @@ async def test_presence_is_right_after_redis_stood_still(
     await until(all_gone)
 
 
-async def test_a_socket_that_authenticates_again_after_an_outage_keeps_its_session(
+async def test_a_socket_that_authenticates_again_after_an_outage_has_one_session(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presences, "RETRY_SECONDS", 0.1)
     store: SessionStore = gateway.presence._sessions
-    real_open, real_close, available = store.open, store.close, False
-
-    async def open_(*args: Any, **options: Any) -> Any:
-        if not available:
-            raise StoreUnavailable
-        return await real_open(*args, **options)
-
-    closes: list[bool] = []
-
-    async def close(*args: Any, **options: Any) -> Any:
-        closes.append(available)
-        if not available:
-            raise StoreUnavailable
-        return await real_close(*args, **options)
-
-    monkeypatch.setattr(store, "open", open_)
-    monkeypatch.setattr(store, "close", close)
+    lose_the_first_answer(monkeypatch, gateway, "open")
     async with connect(gateway) as alice:
         assert (await alice.authenticate("alice"))["code"] == "unavailable"
-        await until(lambda: bool(closes))
-        available = True
         assert "user" in await alice.authenticate("alice")
         await gateway.presence.settle(timeout_seconds=5)
-        (ids,) = await store.ids_of_users(["alice"])
-        assert len(ids) == 1
+        assert [len(ids) for ids in await store.ids_of_users(["alice"])] == [1]
+
+
+async def test_a_socket_that_closes_before_it_knows_whether_it_has_a_session_leaves_none(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: SessionStore = gateway.presence._sessions
+    lose_the_first_answer(monkeypatch, gateway, "open")
+    async with connect(gateway) as alice:
+        assert (await alice.authenticate("alice"))["code"] == "unavailable"
+        assert [len(ids) for ids in await store.ids_of_users(["alice"])] == [1]
+    await gateway.presence.settle(timeout_seconds=5)
+    assert await store.ids_of_users(["alice"]) == [[]]

@@ -27,7 +27,7 @@ async def open_ghost(gateway: Gateway, user_id: str, session_id: str) -> None:
         new_epoch="e",
         resume=None,
     )
-    await gateway.presence.index([user_id])
+    await gateway.announcer.index([user_id])
 
 
 async def sweep(gateway: Gateway, **options: Any) -> list[Finding]:

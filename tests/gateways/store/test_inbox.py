@@ -35,16 +35,22 @@ class Inbox:
         *user_ids: str,
         body: bytes = b"body",
         message_id: str | None = None,
-        age_ms: int = 0,
         epoch: str | None = None,
     ) -> list[Stored]:
         return await self.store.deliver(
             user_ids,
             body,
-            accepted_ms=now_ms() - age_ms,
             repeat_key=self.keys.repeat_key("sender", message_id) if message_id else None,
             new_epoch=epoch or secrets.token_hex(4),
         )
+
+    async def put(self, redis: "Redis", user_id: str, *ages_ms: int) -> None:
+        """What was delivered so long ago."""
+        for seq, age_ms in enumerate(ages_ms, start=1):
+            entry: dict[Any, Any] = {"b": b"body", "t": now_ms() - age_ms}
+            await redis.xadd(self.keys.inbox(user_id), entry, id=f"{seq}-0")
+            position: dict[Any, Any] = {"epoch": "e", "seq": seq}
+            await redis.hset(self.keys.state(user_id), mapping=position)
 
     async def open(self, user_id: str, resume: tuple[str, int] | None = None) -> Opened:
         """A session that comes; each has an id of its own."""
@@ -94,10 +100,10 @@ async def test_seqs_count_up_by_one_whoever_sends_and_however_many_at_once(inbox
 @pytest.mark.parametrize("user_id", AWKWARD)
 async def test_any_id_has_an_inbox_of_its_own(inbox: Inbox, user_id: str) -> None:
     (outcome,) = await inbox.deliver(user_id, body="مرحبا".encode(), message_id="}id{:*")
-    assert outcome == Stored(user_id, 1, live=False, nodes=[])
+    assert outcome == Stored(user_id, 1, outcome.epoch, live=False, nodes=[])
     assert await inbox.store.after(user_id, 0, count=10) == [Entry(1, "مرحبا".encode())]
     (repeat,) = await inbox.deliver(user_id, message_id="}id{:*")
-    assert repeat == Stored(user_id, 1, live=False, nodes=())
+    assert repeat == Stored(user_id, 1, "", live=False, nodes=())
     opened = await inbox.open(user_id)
     assert (opened.seq, opened.missed) == (1, 1)
 
@@ -164,10 +170,11 @@ async def test_an_inbox_goes_with_its_newest_message(
     assert outcome.seq == 2  # the count goes on
 
 
-async def test_messages_that_are_too_old_are_not_handed_over(make_inbox: MakeInbox) -> None:
+async def test_messages_that_are_too_old_are_not_handed_over(
+    make_inbox: MakeInbox, redis: "Redis"
+) -> None:
     inbox = make_inbox(ttl_seconds=60)
-    for age_ms in (120_000, 90_000, 61_000, 30_000, 0):
-        await inbox.deliver("bob", age_ms=age_ms)
+    await inbox.put(redis, "bob", 120_000, 90_000, 61_000, 30_000, 0)
     opened = await inbox.open("bob")
     assert (opened.seq, opened.position, opened.missed, opened.reason) == (5, 3, 2, None)
     assert await inbox.seqs("bob") == [4, 5]
@@ -179,10 +186,10 @@ async def test_without_inboxes_only_the_live_get_a_seq(
     inbox = make_inbox(ttl_seconds=0)
     assert not inbox.store.keeps
     (absent,) = await inbox.deliver("bob")
-    assert absent == Stored("bob", 0, live=False, nodes=[])
+    assert absent == Stored("bob", 0, "", live=False, nodes=())
     await inbox.open("bob")
     (live,) = await inbox.deliver("bob")
-    assert live == Stored("bob", 1, live=True, nodes=["node"])
+    assert live == Stored("bob", 1, live.epoch, live=True, nodes=["node"])
     assert await inbox.seqs("bob") == []
     assert not await redis.exists(inbox.keys.inbox("bob"))
 
@@ -214,7 +221,6 @@ async def test_the_same_message_id_of_another_sender_is_another_message(
         await inbox.store.deliver(
             ["bob"],
             b"",
-            accepted_ms=now_ms(),
             repeat_key=keys.repeat_key(sender, "m"),
             new_epoch="e",
         )
@@ -346,10 +352,9 @@ async def test_what_was_trimmed_is_said_to_be(make_inbox: MakeInbox) -> None:
         assert opened.position == 10 - opened.missed
 
 
-async def test_what_expired_is_said_to_be(make_inbox: MakeInbox) -> None:
+async def test_what_expired_is_said_to_be(make_inbox: MakeInbox, redis: "Redis") -> None:
     inbox = make_inbox(ttl_seconds=60)
-    for age_ms in (120_000, 90_000, 0, 0):
-        await inbox.deliver("bob", age_ms=age_ms)
+    await inbox.put(redis, "bob", 120_000, 90_000, 0, 0)
     epoch = await inbox.epoch("bob")
     assert epoch
     reasons = [(await inbox.open("bob", resume=(epoch, seq))).reason for seq in range(5)]

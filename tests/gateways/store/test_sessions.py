@@ -67,14 +67,16 @@ async def test_the_first_session_in_and_the_last_one_out_are_the_changes(
 ) -> None:
     first = await open_(sessions, "bob", "n.1", email="bob@example.org")
     second = await open_(sessions, "bob", "n.2")
-    assert (first.came_online, second.came_online) == (True, False)
+    assert first.untold == second.untold
+    assert first.untold is not None
+    assert (first.untold.online, first.untold.email) == (True, "bob@example.org")
+    await sessions.mark_announced("bob", first.untold.generation)
     closed = await sessions.close("bob", "n.1", goodbye=True)
-    assert (closed.existed, closed.vacancy, closed.transition) == (True, 0, None)
+    assert (closed.existed, closed.vacancy, closed.untold) == (True, 0, None)
     closed = await sessions.close("bob", "n.2", goodbye=True)
-    assert closed.transition is not None
-    assert not closed.transition.online
-    assert closed.transition.email == "bob@example.org"
-    assert closed.transition.generation > first.generation
+    assert closed.untold is not None
+    assert (closed.untold.online, closed.untold.email) == (False, "bob@example.org")
+    assert closed.untold.generation > first.untold.generation
     assert not (await state(sessions, "bob")).online
 
 
@@ -96,7 +98,8 @@ async def test_a_session_that_comes_back_within_the_grace_was_never_away(
     assert closed.vacancy
     assert await sessions.vacated_by("bob") == "n"
     back = await open_(sessions, "bob", "m.1")
-    assert not back.came_online
+    assert back.untold is not None
+    await sessions.mark_announced("bob", back.untold.generation)
     assert await sessions.bury_vacant("bob", closed.vacancy) is None
     assert (await state(sessions, "bob")).online
 
@@ -106,9 +109,13 @@ async def test_an_earlier_grace_does_not_end_a_later_one(sessions: SessionStore)
     first = await sessions.close("bob", "n.1", goodbye=False)
     await open_(sessions, "bob", "n.2")
     second = await sessions.close("bob", "n.2", goodbye=False)
-    assert await sessions.bury_vacant("bob", first.vacancy) is None
-    assert await sessions.bury_vacant("bob", second.vacancy) is not None
-    assert await sessions.bury_vacant("bob", second.vacancy) is None
+    standing = await sessions.bury_vacant("bob", first.vacancy)
+    assert standing is not None
+    assert standing.online
+    gone = await sessions.bury_vacant("bob", second.vacancy)
+    assert gone is not None
+    assert not gone.online
+    assert gone.generation > standing.generation
 
 
 async def test_a_close_that_is_repeated_finds_the_vacancy_that_it_made(
@@ -148,19 +155,49 @@ async def test_reaping_counts_what_it_took_and_who_went(sessions: SessionStore) 
     await open_(sessions, "bob", "dead.2")
     await open_(sessions, "carol", "dead.3")
     await open_(sessions, "carol", "alive.1")
-    removed, transitions = await sessions.reap(["bob", "carol", "stranger"], "dead")
+    await sessions.mark_announced("bob", (await state(sessions, "bob")).generation)
+    removed, untold = await sessions.reap(["bob", "carol", "stranger"], "dead")
     assert removed == 3
-    assert [transition.user_id for transition in transitions] == ["bob"]
+    # The dead node may have been about to say that carol came.
+    assert [(each.user_id, each.online) for each in untold] == [("bob", False), ("carol", True)]
+    assert await sessions.untold(["bob", "carol", "stranger"]) == untold
+    for each in untold:
+        await sessions.mark_announced(each.user_id, each.generation)
     assert await sessions.reap(["bob", "carol"], "dead") == (0, [])
+    assert await sessions.untold(["bob", "carol"]) == []
+
+
+async def test_what_was_changed_is_untold_until_it_is_announced(sessions: SessionStore) -> None:
+    """An answer of the store may be lost, or a node die before it tells anybody."""
+    await open_(sessions, "bob", "n.1")
+    went = (await sessions.close("bob", "n.1", goodbye=True)).untold
+    assert went is not None
+    assert (await sessions.close("bob", "n.1", goodbye=True)).untold == went
+    await sessions.mark_announced("bob", went.generation)
+    assert (await sessions.close("bob", "n.1", goodbye=True)).untold is None
+
+
+async def test_another_epoch_begins_where_the_store_went_back(sessions: SessionStore) -> None:
+    epoch = (await open_(sessions, "bob", "n.1")).epoch
+    await sessions.renew_epoch("bob", epoch, 0, new_epoch="late")
+    assert (await state(sessions, "bob")).epoch == epoch  # it knows as much
+    await sessions.renew_epoch("bob", "another", 7, new_epoch="late")
+    assert (await state(sessions, "bob")).epoch == epoch
+    for new_epoch in ("renewed", "by another node"):
+        await sessions.renew_epoch("bob", epoch, 7, new_epoch=new_epoch)
+    assert (await state(sessions, "bob")).epoch == "renewed"
 
 
 async def test_a_generation_is_newer_than_what_a_store_said_before_it_lost_its_data(
     sessions: SessionStore, redis: "Redis", keys: Keys
 ) -> None:
-    before = await open_(sessions, "bob", "n.1")
+    before = (await open_(sessions, "bob", "n.1")).untold
     await redis.delete(keys.state("bob"), keys.sessions("bob"))
     await asyncio.sleep(0.002)  # the clock must have moved on by a millisecond
-    assert (await open_(sessions, "bob", "n.1")).generation > before.generation
+    after = (await open_(sessions, "bob", "n.1")).untold
+    assert before is not None
+    assert after is not None
+    assert after.generation > before.generation
 
 
 # --- any interleaving -----------------------------------------------------------------------------
@@ -177,7 +214,7 @@ class User:
     vacancy: int = 0
     vacated_by: str = ""
     generation: int = 0
-    changes: list[Transition] = field(default_factory=list)
+    untold: bool = False
 
     @property
     def vacant(self) -> bool:
@@ -253,20 +290,23 @@ class PresenceMachine(RuleBasedStateMachine):
     def grace_is_over(self, vacancy: tuple[int, str]) -> None:
         number, _ = vacancy
         user = self.user
-        transition = self.runner.run(self.store.bury_vacant(self.user_id, number))
-        assert (transition is not None) == (user.vacant and user.vacancy == number)
-        self._changed(transition)
+        untold = self.runner.run(self.store.bury_vacant(self.user_id, number))
+        self._told(untold, goes=user.vacant and user.vacancy == number)
 
     @rule(node=st.sampled_from(NODES))
     def node_dies(self, node: str) -> None:
         user = self.user
         lost = {session_id for session_id in user.sessions if node_of(session_id) == node}
-        removed, transitions = self.runner.run(self.store.reap([self.user_id], node))
+        removed, untold = self.runner.run(self.store.reap([self.user_id], node))
         assert removed == len(lost)
         user.sessions -= lost
         goes = user.vacant and bool(lost or user.vacated_by == node)
-        assert len(transitions) == goes
-        self._changed(transitions[0] if transitions else None)
+        self._told(untold[0] if untold else None, goes=goes)
+
+    @rule()
+    def announce(self) -> None:
+        self.runner.run(self.store.mark_announced(self.user_id, self.user.generation))
+        self.user.untold = False
 
     # --- what must hold ---
 
@@ -284,23 +324,13 @@ class PresenceMachine(RuleBasedStateMachine):
         heir = self.runner.run(self.store.vacated_by(self.user_id)) if user.vacant else ""
         assert heir == (user.vacated_by if user.vacant else "")
 
-    @invariant()
-    def changes_alternate_and_their_generations_rise(self) -> None:
-        changes = self.user.changes
-        assert [c.online for c in changes] == [n % 2 == 0 for n in range(len(changes))]
-        generations = [change.generation for change in changes]
-        assert generations == sorted(set(generations))
-
     # --- how ---
 
     def _open(self, session_id: str) -> None:
         user = self.user
         opened = self.runner.run(open_(self.store, self.user_id, session_id))
-        assert opened.came_online == (not user.online)
         user.sessions.add(session_id)
-        if opened.came_online:
-            self._changed(Transition(self.user_id, True, opened.generation, None, 0))
-        assert opened.generation == user.generation
+        self._told(opened.untold, comes=not user.online)
 
     def _close(self, session_id: str, *, goodbye: bool) -> int:
         user = self.user
@@ -309,7 +339,6 @@ class PresenceMachine(RuleBasedStateMachine):
         closed = self.runner.run(self.store.close(self.user_id, session_id, goodbye=goodbye))
         assert closed.existed == existed
         last = existed and user.vacant
-        assert (closed.transition is not None) == (last and goodbye)
         if last and not goodbye:
             assert closed.vacancy > user.vacancy
             user.vacancy, user.vacated_by = closed.vacancy, node_of(session_id)
@@ -317,14 +346,19 @@ class PresenceMachine(RuleBasedStateMachine):
             assert closed.vacancy == user.vacancy  # its first answer may have been lost
         else:
             assert closed.vacancy == 0
-        self._changed(closed.transition)
+        self._told(closed.untold, goes=last and goodbye)
         return closed.vacancy
 
-    def _changed(self, transition: Transition | None) -> None:
-        if transition is not None:
-            self.user.changes.append(transition)
-            self.user.online = transition.online
-            self.user.generation = transition.generation
+    def _told(self, untold: Transition | None, *, comes: bool = False, goes: bool = False) -> None:
+        """What a script says of the user's presence, after the change that it should have made."""
+        user = self.user
+        if comes or goes:
+            (state,) = self.runner.run(self.store.states([self.user_id]))
+            assert state.generation > user.generation
+            user.online, user.generation, user.untold = comes, state.generation, True
+        assert (untold is not None) == user.untold
+        if untold is not None:
+            assert (untold.online, untold.generation) == (user.online, user.generation)
 
 
 def test_any_interleaving_gives_one_transition_a_change(valkey: Valkey) -> None:
