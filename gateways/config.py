@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from gateways.store.durability import Durability
 from gateways.store.limits import Rate
 
 FAILED_AUTHENTICATIONS: Final = Rate(20, 60)
@@ -16,6 +17,7 @@ class Config:
     redis_url: str
     redis_prefix: str
     redis_timeout_seconds: float = 5.0
+    durability: Durability = Durability.PROCESS
     auth_timeout_seconds: float = 10.0
     session_expiry_seconds: float = 86_400.0
     idle_timeout_seconds: float = 1_800.0

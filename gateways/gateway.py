@@ -21,6 +21,7 @@ from gateways.reconciler import Reconciler
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.directory import DirectoryStore
+from gateways.store.durability import Durability, DurabilityStore
 from gateways.store.friends import FriendStore
 from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
@@ -46,7 +47,9 @@ class Gateway:
         self.redis = Batcher(
             redis or connect(config.redis_url, timeout_seconds=config.redis_timeout_seconds),
             timeout_seconds=config.redis_timeout_seconds,
+            fsync=config.durability is Durability.FSYNC,
         )
+        self.durability = DurabilityStore(self.redis, asked=config.durability)
         keys = Keys(config.redis_prefix)
         inbox = InboxStore(
             self.redis,
@@ -147,8 +150,8 @@ class Gateway:
         await self.tokens.prefetch()
 
     async def ready_reason(self) -> str | None:
-        """Why this process can't serve now; None where it can."""
-        return await self.node.ready_reason()
+        """Why this process can't serve now; None where it can. Raises StoreUnavailable."""
+        return await self.node.ready_reason() or await self.durability.refusal()
 
     async def drain(self) -> None:
         """Send the clients elsewhere. Their sessions end with 1012."""

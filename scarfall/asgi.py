@@ -22,6 +22,7 @@ from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
 from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
+from gateways.store.durability import Durability
 from gateways.store.errors import StoreUnavailable
 from gateways.store.limits import Rate
 
@@ -40,6 +41,7 @@ def gateway_config() -> Config:
         redis_url=settings.REDIS_URL,
         redis_prefix=settings.REDIS_PREFIX,
         redis_timeout_seconds=settings.REDIS_TIMEOUT,
+        durability=Durability(settings.DURABILITY),
         auth_timeout_seconds=settings.AUTH_TIMEOUT,
         session_expiry_seconds=settings.SESSION_EXPIRY,
         idle_timeout_seconds=settings.IDLE_TIMEOUT,
@@ -95,6 +97,7 @@ class GatewayApplication:
                 **scope,
                 "gateway": self.name,
                 "readiness": self.ready_reason,
+                "durability": self.durability,
                 "running": self.running,
             }
             await _django(scope, receive, send)
@@ -122,6 +125,10 @@ class GatewayApplication:
             return await (await self.running()).ready_reason()
         except StoreUnavailable as error:
             return str(error)
+
+    def durability(self) -> str | None:
+        """What the store gave when it was last asked whether all is ready."""
+        return self._gateway.durability.given if self._gateway is not None else None
 
     async def drain(self) -> None:
         if self._gateway is not None:

@@ -1,6 +1,6 @@
 """The embedded Valkey: the store of a machine that has no Redis.
 
-It listens on a UNIX socket only, keeps an append-only file in DATA_DIR/valkey, synced every second,
+It listens on a UNIX socket only, keeps an append-only file in DATA_DIR/valkey, as DURABILITY says,
 and lives as long as `manage.py serve`.
 """
 
@@ -35,6 +35,14 @@ LOAD_SECONDS = 300.0
 STOP_SECONDS = 1.5
 """For each of SHUTDOWN, TERM and KILL."""
 
+LOGS = {
+    "memory": "appendonly no",
+    "process": "appendonly yes\nappendfsync everysec",
+    # Not everysec: every answer would wait for the rest of the second.
+    "fsync": "appendonly yes\nappendfsync always",
+}
+"""By DURABILITY."""
+
 CONFIG = """\
 port 0
 unixsocket "{socket}"
@@ -42,9 +50,8 @@ unixsocketperm 700
 dir "{directory}"
 logfile "{log_file}"
 daemonize no
-# Every message that was accepted is in this file within a second; it needs no snapshot beside it.
-appendonly yes
-appendfsync everysec
+# Every message that was accepted goes into this file; it needs no snapshot beside it.
+{log}
 save ""
 # An evicted key would be a lost inbox.
 maxmemory-policy noeviction
@@ -83,11 +90,14 @@ def locked(data_dir: Path) -> Iterator[None]:
 class EmbeddedValkey:
     """The caller holds the lock of `data_dir`, and calls `stop` however `start` ended."""
 
-    def __init__(self, socket: Path, data_dir: Path, log_dir: Path) -> None:
+    def __init__(
+        self, socket: Path, data_dir: Path, log_dir: Path, *, durability: str = "process"
+    ) -> None:
         self.socket = socket
         self.directory = data_dir / "valkey"
         self.log_file = log_dir / "valkey.log"
         self.pid = 0
+        self._durability = durability
         self._process: Process | None = None
         """None where the server was adopted, so is nobody's child."""
 
@@ -153,7 +163,12 @@ class EmbeddedValkey:
             log.error("The embedded Valkey (process %d) survived %s", self.pid, last_resort.name)
 
     async def _spawn(self) -> None:
-        config = CONFIG.format(socket=self.socket, directory=self.directory, log_file=self.log_file)
+        config = CONFIG.format(
+            socket=self.socket,
+            directory=self.directory,
+            log_file=self.log_file,
+            log=LOGS[self._durability],
+        )
         try:
             self._process = await asyncio.create_subprocess_exec(
                 get_binary_path(),

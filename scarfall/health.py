@@ -30,18 +30,20 @@ async def healthz(_request: ASGIRequest) -> JsonResponse:
 async def readyz(request: ASGIRequest) -> JsonResponse:
     """Whether clients should be sent here now: 200, or 503 with the reason.
 
-    `scope["readiness"]` is put there by scarfall/asgi.py: a coroutine function that returns the
-    reason against, or None.
+    scarfall/asgi.py puts into the scope: `readiness`, a coroutine function that returns the reason
+    against, or None; `durability`, a function that returns what the store keeps, where it said so.
     """
     try:
         async with asyncio.timeout(settings.REDIS_TIMEOUT):
             reason = await request.scope["readiness"]()
     except TimeoutError:
         reason = f"no answer from the store within {settings.REDIS_TIMEOUT:g} s"
+    durability = request.scope["durability"]()
+    kept = {"durability": durability} if durability is not None else {}
     if reason is None:
-        return JsonResponse({"status": "ready"})
+        return JsonResponse({"status": "ready", **kept})
     return JsonResponse(
-        {"status": "unavailable", "reason": reason}, status=HTTPStatus.SERVICE_UNAVAILABLE
+        {"status": "unavailable", "reason": reason, **kept}, status=HTTPStatus.SERVICE_UNAVAILABLE
     )
 
 

@@ -56,6 +56,7 @@ else:
     REDIS_URL = redis_url.from_host(_given)
 REDIS_PREFIX: str = _given["REDIS_PREFIX"]
 REDIS_TIMEOUT: float = _given["REDIS_TIMEOUT"]
+DURABILITY: str = _given["DURABILITY"]
 
 # --- Tokens
 

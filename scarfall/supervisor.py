@@ -151,7 +151,12 @@ def _make_data_dir() -> None:
 
 async def _supervise(processes: list[tuple[str, str, socket.socket]], ready: Step) -> None:
     stopping = _cancel_on_signal()
-    valkey = EmbeddedValkey(settings.REDIS_SOCKET, settings.DATA_DIR, settings.LOG_DIR)
+    valkey = EmbeddedValkey(
+        settings.REDIS_SOCKET,
+        settings.DATA_DIR,
+        settings.LOG_DIR,
+        durability=settings.DURABILITY,
+    )
     try:
         if settings.REDIS_EMBEDDED:
             await valkey.start()

@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("REDIS_DB", integer(0, 65535), "0", "Its database number; the embedded Valkey's too."),
         Variable("REDIS_PREFIX", pattern(r"[A-Za-z0-9._:-]{1,32}", "1 to 32 letters, digits, '.', '_', ':' or '-'"), "scarfall:", "Begins every key and channel name."),
         Variable("REDIS_TIMEOUT", seconds(), "5", "A call that the store has not answered by then has failed."),
+        Variable("DURABILITY", choice("memory", "process", "fsync"), "process", "What a message that was accepted survives: no end of the store; its process's death; a power cut too, for which every answer waits for the disk."),
     ),
     "Tokens": (
         Variable("JWT_SECRET", values.text, None, "Key of the HS algorithms, 32 bytes or more; the same one as the platform's issuer of tokens has.", absent="made by `serve`, kept in `DATA_DIR`", secret=True),

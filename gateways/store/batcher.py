@@ -38,19 +38,29 @@ class Caller(Protocol):
     async def run(self, script: Script, keys: Sequence[str], *args: Argument) -> Any: ...
 
     async def run_all(
-        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+        self,
+        script: Script,
+        calls: Sequence[tuple[Sequence[str], Sequence[Argument]]],
+        *,
+        promises: bool = False,
     ) -> list[Any]: ...
 
 
 class _Pending:
-    __slots__ = ("command", "future", "script")
+    __slots__ = ("command", "future", "promises", "script")
 
     def __init__(
-        self, command: Command, script: Script | None, future: asyncio.Future[Any]
+        self,
+        command: Command,
+        script: Script | None,
+        future: asyncio.Future[Any],
+        *,
+        promises: bool,
     ) -> None:
         self.command = command
         self.script = script
         self.future = future
+        self.promises = promises
 
 
 class Batcher:
@@ -60,10 +70,15 @@ class Batcher:
     StoreUnavailable, which says nothing about whether it was carried out, or with the ResponseError
     that Redis gave for this one call. Nothing is repeated, except scripts that Redis said it did
     not know, and so did not run.
+
+    With `fsync`, calls that make a promise to somebody are answered once their writes are on the
+    server's disk. WAITAOF speaks of the writes of its own connection (Valkey, "WAITAOF"), so it
+    goes at the end of the same pipeline, once for all that are in it.
     """
 
-    def __init__(self, redis: "Redis", *, timeout_seconds: float) -> None:
+    def __init__(self, redis: "Redis", *, timeout_seconds: float, fsync: bool = False) -> None:
         self._redis = redis
+        self._fsync = fsync
         self._timeout_seconds = timeout_seconds
         self._waiting: deque[_Pending] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -79,9 +94,16 @@ class Batcher:
         return await self._enqueue(_evalsha(script, keys, args), script)
 
     async def run_all(
-        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+        self,
+        script: Script,
+        calls: Sequence[tuple[Sequence[str], Sequence[Argument]]],
+        *,
+        promises: bool = False,
     ) -> list[Any]:
-        futures = [self._enqueue(_evalsha(script, keys, args), script) for keys, args in calls]
+        futures = [
+            self._enqueue(_evalsha(script, keys, args), script, promises=promises)
+            for keys, args in calls
+        ]
         return list(await asyncio.gather(*futures))
 
     async def close(self) -> None:
@@ -90,13 +112,15 @@ class Batcher:
         self._fail_waiting("The gateway is shutting down.")
         await self._redis.aclose()
 
-    def _enqueue(self, command: Command, script: Script | None) -> asyncio.Future[Any]:
+    def _enqueue(
+        self, command: Command, script: Script | None, *, promises: bool = False
+    ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if len(self._waiting) >= MAX_WAITING:
             future.set_exception(StoreUnavailable("Too many calls are waiting for Redis."))
             return future
-        self._waiting.append(_Pending(command, script, future))
+        self._waiting.append(_Pending(command, script, future, promises=promises))
         if not self._scheduled and len(self._in_flight) < MAX_IN_FLIGHT:
             self._scheduled = True
             loop.call_soon(self._flush)
@@ -118,7 +142,7 @@ class Batcher:
     async def _send(self, batch: list[_Pending]) -> None:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                results = await self._execute([pending.command for pending in batch])
+                results = await self._execute(batch)
                 unknown = [
                     pending
                     for pending, result in zip(batch, results, strict=True)
@@ -156,11 +180,25 @@ class Batcher:
         refused.
         """
         texts = {p.script.sha: p.script.text for p in unknown if p.script is not None}
-        await self._execute([("SCRIPT", "LOAD", text) for text in texts.values()])
-        again = iter(await self._execute([pending.command for pending in unknown]))
+        await self._pipeline([("SCRIPT", "LOAD", text) for text in texts.values()])
+        again = iter(await self._execute(unknown))
         return [next(again) if isinstance(result, NoScriptError) else result for result in results]
 
-    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
+    async def _execute(self, batch: Sequence[_Pending]) -> list[Any]:
+        commands = [pending.command for pending in batch]
+        if not self._fsync or not any(pending.promises for pending in batch):
+            return await self._pipeline(commands)
+        # Its own time-out ends first, so that the rest of the batch has its results all the same.
+        wait: Command = ("WAITAOF", 1, 0, int(self._timeout_seconds * 800))
+        *results, synced = await self._pipeline([*commands, wait])
+        if isinstance(synced, Exception) or synced[0] < 1:
+            unkept = StoreUnavailable(f"Redis has not written it to its disk: {synced}")
+            for index, pending in enumerate(batch):
+                if pending.promises and not isinstance(results[index], Exception):
+                    results[index] = unkept
+        return results
+
+    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
         # An empty pipeline's execute() is a no-op; redis-py leaves its types open here.
         pipeline = self._redis.pipeline(transaction=False)
         for command in commands:

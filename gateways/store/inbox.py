@@ -67,7 +67,7 @@ class InboxStore:
             some = user_ids[start : start + RECIPIENTS_A_CALL]
             keys = [key for user_id in some for key in delivery_keys(user_id, repeat_key or "")]
             calls.append((keys, args))
-        chunks = await self._redis.run_all(scripts.DELIVER, calls)
+        chunks = await self._redis.run_all(scripts.DELIVER, calls, promises=True)
         answers = [answer for chunk in chunks for answer in chunk]
         return [_outcome(user, answer) for user, answer in zip(user_ids, answers, strict=True)]
 

@@ -1,6 +1,7 @@
 """The store hangs, dies, forgets, refuses, or loses its answers, under load."""
 
 import asyncio
+import json
 import os
 import signal
 
@@ -98,6 +99,23 @@ async def test_its_subscribers_are_killed(field: Field) -> None:
         await at_work.progress(200)
         record = await at_work.finish()
         assert record.faults() == []
+
+
+async def test_it_may_throw_messages_away(field: Field) -> None:
+    """A load balancer is told to send nobody here, and an operator why."""
+
+    async def answer() -> tuple[int, dict[str, str]]:
+        status, body = await asyncio.to_thread(field.gateways[0].get, "/readyz")
+        return status, json.loads(body)
+
+    assert await answer() == (200, {"status": "ready", "durability": "process"})
+    with field.valkey.client() as redis:
+        redis.config_set("appendonly", "no")
+        assert await answer() == (200, {"status": "ready", "durability": "memory"})
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+    status, body = await answer()
+    assert status == 503
+    assert "allkeys-lru" in body["reason"]
 
 
 async def test_it_is_full(field: Field) -> None:

@@ -30,6 +30,7 @@ async def get(
         "headers": [(b"host", b"localhost")],
         "gateway": gateway,
         "readiness": readiness,
+        "durability": lambda: "process",
     }
     requests = iter([{"type": "http.request", "body": b""}])
     sent: list[dict[str, Any]] = []
@@ -51,9 +52,12 @@ async def get(
 
 @pytest.mark.parametrize("gateway", ["user", "internal"])
 async def test_healthy_and_ready(gateway: str) -> None:
-    for path, status in (("/healthz", "ok"), ("/readyz", "ready")):
+    for path, answer in (
+        ("/healthz", {"status": "ok"}),
+        ("/readyz", {"status": "ready", "durability": "process"}),
+    ):
         code, headers, body = await get(path, gateway)
-        assert (code, json.loads(body)) == (200, {"status": status})
+        assert (code, json.loads(body)) == (200, answer)
         assert b"no-store" in headers[b"Cache-Control"]
 
 
@@ -63,7 +67,11 @@ async def test_not_ready_says_why() -> None:
 
     code, _, body = await get("/readyz", "user", no_store)
     assert code == 503
-    assert json.loads(body) == {"status": "unavailable", "reason": "the store does not answer"}
+    assert json.loads(body) == {
+        "status": "unavailable",
+        "reason": "the store does not answer",
+        "durability": "process",
+    }
     assert (await get("/healthz", "user", no_store))[0] == 200
 
 
