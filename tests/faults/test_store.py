@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import time
 
+from tests.e2e.client import dial_as, eventually
 from tests.e2e.gateways import restart
-from tests.faults.conftest import Field
+from tests.faults.conftest import VARIABLES, Field
 from tests.faults.load import load
 
 
@@ -20,6 +22,44 @@ async def test_it_hangs(field: Field) -> None:
         record = await at_work.finish()
         assert record.refusals["unavailable"] > 0
         assert record.faults() == []
+
+
+async def test_the_store_hangs_for_twelve_seconds(field: Field) -> None:
+    """Sockets stay, requests fail in time, and nobody is said to have gone."""
+    field.deployment.befriend("watcher", "alice")
+    watcher = await dial_as(field.urls[0], "watcher")
+    alice = await dial_as(field.urls[1], "alice")
+    await watcher.status_of("alice", "online")
+    os.kill(field.valkey.process.pid, signal.SIGSTOP)
+    try:
+        resume_at = time.monotonic() + 12
+        answers = 0
+        while time.monotonic() < resume_at:
+            begun = time.monotonic()
+            reply = await alice.message("watcher", "lost?", messageId=f"m{answers}")
+            assert reply["code"] == "unavailable"
+            assert time.monotonic() - begun < 2 * float(VARIABLES["REDIS_TIMEOUT"])
+            assert (await alice.request("ping")).keys() == {"timestamp"}
+            answers += 1
+        status, _ = await asyncio.to_thread(field.gateways[0].get, "/readyz")
+        assert status == 503
+    finally:
+        os.kill(field.valkey.process.pid, signal.SIGCONT)
+    for number in range(answers):
+
+        async def taken(number: int = number) -> bool:
+            reply = await alice.message("watcher", "lost?", messageId=f"m{number}")
+            return bool(reply["status"] == "sent")
+
+        await eventually(taken, "the store")
+    await watcher.pushed("message", answers)
+    assert sorted(m["id"] for m in watcher.seen("message")) == sorted(
+        f"m{number}" for number in range(answers)
+    )
+    assert watcher.statuses_of("alice") == ["online"]
+    for client in (alice, watcher):
+        assert client.close_code is None
+        await client.socket.close()
 
 
 async def test_it_is_killed_and_has_its_log(field: Field) -> None:
