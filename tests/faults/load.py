@@ -15,6 +15,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from tests.e2e.client import eventually, token
+from tests.faults import rows
 from tests.faults.record import AWAY, Arrival, Received, Record, Sent
 
 SENDERS = 20
@@ -220,5 +221,6 @@ async def load(
     try:
         await running.start()
         yield running
+        rows.note(running.record, senders=senders, recipients=recipients)
     finally:
         await running.stop()

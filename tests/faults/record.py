@@ -79,6 +79,13 @@ class Record:
         }
         return {recipient: ids for recipient, ids in missing.items() if ids}
 
+    def doubled(self) -> int:
+        """Messages that a recipient got more than once."""
+        return sum(
+            len(received) - len({message.message_id for message in received})
+            for received in self.received.values()
+        )
+
     def worst_answer_seconds(self) -> float:
         """The longest that a message took from its first sending to its answer."""
         waits = [sent.answered - sent.begun for sent in self.sent.values() if sent.answered]

@@ -1,0 +1,57 @@
+"""The table in docs/reliability.md, from a run of the suite:
+
+FAULTS_ROWS=rows.jsonl script/test tests/faults && python -m tests.faults.rows rows.jsonl
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.faults.record import Record
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- made by python -m tests.faults.rows: -->", "<!-- until here -->"
+HEAD = (
+    "| fault | load | messages | deliveries | lost | doubled | longest wait for an answer |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
+
+
+def note(record: Record, *, senders: int, recipients: int) -> None:
+    """Add what one test saw to the file that FAULTS_ROWS names, if it names one."""
+    path = os.environ.get("FAULTS_ROWS")
+    if not path:
+        return
+    test = os.environ["PYTEST_CURRENT_TEST"].split(" ", maxsplit=1)[0]
+    row = {
+        "test": test.removeprefix("tests/faults/"),
+        "load": f"{senders} senders, {recipients} recipients",
+        "messages": record.answered,
+        "deliveries": sum(len(received) for received in record.received.values()),
+        "lost": sum(len(ids) for ids in record.outstanding().values()),
+        "doubled": record.doubled(),
+        "longest": record.worst_answer_seconds(),
+    }
+    with Path(path).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    return HEAD + "".join(
+        f"| {str(row['test']).partition('::')[2].removeprefix('test_').replace('_', ' ')} "
+        f"| {row['load']} | {row['messages']} | {row['deliveries']} | {row['lost']} "
+        f"| {row['doubled']} | {row['longest']:.1f} s |\n"
+        for row in rows
+    )
+
+
+def main(path: str) -> None:
+    rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
