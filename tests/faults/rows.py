@@ -47,7 +47,8 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def main(path: str) -> None:
-    rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    lines = Path(path).read_text().splitlines()
+    rows = sorted(map(json.loads, lines), key=lambda row: str(row["test"]))
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n{END}{after}")
