@@ -23,7 +23,7 @@ def note(record: Record, *, senders: int, recipients: int) -> None:
     path = os.environ.get("FAULTS_ROWS")
     if not path:
         return
-    test = os.environ["PYTEST_CURRENT_TEST"].split(" ", maxsplit=1)[0]
+    test = os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", maxsplit=1)[0]
     row = {
         "test": test.removeprefix("tests/faults/"),
         "load": f"{senders} senders, {recipients} recipients",
@@ -39,11 +39,17 @@ def note(record: Record, *, senders: int, recipients: int) -> None:
 
 def table(rows: list[dict[str, object]]) -> str:
     return HEAD + "".join(
-        f"| {str(row['test']).partition('::')[2].removeprefix('test_').replace('_', ' ')} "
+        f"| {_words(str(row['test']))} "
         f"| {row['load']} | {row['messages']} | {row['deliveries']} | {row['lost']} "
         f"| {row['doubled']} | {row['longest']:.1f} s |\n"
         for row in rows
     )
+
+
+def _words(test: str) -> str:
+    module, _, name = test.partition(".py::")
+    words = name.removeprefix("test_").replace("_", " ").replace("[", ", ").rstrip("]")
+    return f"{module.removeprefix('test_')}: {words}"
 
 
 def main(path: str) -> None:
