@@ -12,8 +12,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 def migrate() -> None:
     """Any number of processes may call it at once, on any number of machines."""
-    if not _pending():
-        return
+    # Even the first look: it gives an SQLite database its write-ahead log, for which SQLite waits
+    # for nobody.
     with _alone():
         if _pending():
             call_command("migrate", verbosity=0, interactive=False)

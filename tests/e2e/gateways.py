@@ -1,5 +1,6 @@
 """Deployments of real gateway processes, and what a test does to them."""
 
+import itertools
 import os
 import random
 import secrets
@@ -119,6 +120,8 @@ class Deployment:
         self.keys = Keys(self.prefix)
         self.variables = variables
         self.gateways: list[GatewayProcess] = []
+        #: Several may be started at once, on threads.
+        self._numbers = itertools.count()
         #: Whether a trace in the logs is a defect, as it is unless a test breaks the store itself.
         self.logs_stay_clean = True
 
@@ -148,7 +151,7 @@ class Deployment:
                 redis.sadd(self.keys.friend_of(friend_id), user_id)
 
     def _spawn(self, gateway: str, variables: dict[str, str]) -> GatewayProcess:
-        name = f"gateway{len(self.gateways)}"
+        name = f"gateway{next(self._numbers)}"
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "scarfall.settings",

@@ -1,6 +1,8 @@
 """Two gateways at work on a store of their own, each behind a proxy, and somebody to harm them."""
 
 import asyncio
+import os
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,13 @@ class Field:
     @property
     def urls(self) -> list[str]:
         return [gateway.url for gateway in self.gateways]
+
+
+@pytest.fixture(autouse=True)
+def _seeded(request: pytest.FixtureRequest) -> None:
+    """Where a seed is given, each test has its own random numbers, and the same ones again."""
+    if seed := os.environ.get("FAULTS_SEED"):
+        random.seed(f"{seed} {request.node.name}")
 
 
 @pytest.fixture

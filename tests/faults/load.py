@@ -5,6 +5,7 @@ resume, and send again what was not answered.
 import asyncio
 import itertools
 import json
+import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -151,8 +152,11 @@ class Load:
         ]
 
     async def progress(self, count: int) -> float:
-        """Wait until so many more messages are answered. Returns how long that took, in seconds."""
-        begun, target = time.monotonic(), self.record.answered + count
+        """Wait until so many more messages are answered; with a seed, until about so many. Returns
+        how long that took, in seconds.
+        """
+        spread = random.uniform(0.5, 1.5) if os.environ.get("FAULTS_SEED") else 1
+        begun, target = time.monotonic(), self.record.answered + round(count * spread)
 
         async def is_there() -> bool:
             return self.record.answered >= target

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import time
+from pathlib import Path
 
 from tests.e2e.client import dial_as, eventually
 from tests.e2e.gateways import restart
@@ -69,6 +71,22 @@ async def test_it_is_killed_and_has_its_log(field: Field) -> None:
         await at_work.progress(400)
         record = await at_work.finish()
         assert record.faults() == []
+
+
+async def test_it_is_killed_and_has_no_log(field: Field) -> None:
+    """All is lost, and everybody is told."""
+    async with load(field.urls) as at_work:
+        await at_work.progress(200)
+        field.valkey.process.kill()
+        field.valkey.process.wait()
+        shutil.rmtree(Path(field.valkey.directory) / "appendonlydir")
+        await asyncio.to_thread(restart, field.valkey)
+        await at_work.progress(400)
+        record = await at_work.finish()
+        assert record.faults(may_lose=True) == []
+        for member in at_work.recipients:
+            arrivals = record.arrivals[member.user_id]
+            assert arrivals[-1].reason == "epoch", arrivals
 
 
 async def test_its_scripts_are_forgotten(field: Field) -> None:
