@@ -44,7 +44,7 @@ class Command(BaseCommand):
             self._has_operator = get_user_model().objects.filter(is_staff=True).exists()
         except InvalidService as error:
             raise CannotStart(f"CUSTOM_SERVICES: {error}") from None
-        except OperationalError as error:
+        except (OperationalError, OSError) as error:  # the latter: no directory to be alone in
             reason = " ".join(str(error).split())
             raise CannotStart(f"DATABASE_URL: the database does not answer: {reason}") from None
         finally:
