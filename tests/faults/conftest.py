@@ -34,6 +34,11 @@ class Field:
     def urls(self) -> list[str]:
         return [gateway.url for gateway in self.gateways]
 
+    def memory_bytes(self, gateway: int) -> int:
+        """What the process of a gateway holds resident."""
+        status = Path(f"/proc/{self.gateways[gateway].node_pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
 
 @pytest.fixture(autouse=True)
 def _seeded(request: pytest.FixtureRequest) -> None:
@@ -43,9 +48,15 @@ def _seeded(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-async def field(tmp_path: Path) -> AsyncIterator[Field]:
+def variables() -> dict[str, str]:
+    """What the gateways of a test have otherwise than VARIABLES; a test parametrizes it."""
+    return {}
+
+
+@pytest.fixture
+async def field(tmp_path: Path, variables: dict[str, str]) -> AsyncIterator[Field]:
     with running_valkey() as valkey:
-        deployment = Deployment(valkey, tmp_path, **VARIABLES)
+        deployment = Deployment(valkey, tmp_path, **(VARIABLES | variables))
         deployment.logs_stay_clean = False
         async with proxied(valkey.port) as one, proxied(valkey.port) as two:
             proxies = [one, two]

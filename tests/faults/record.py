@@ -91,6 +91,27 @@ class Record:
         waits = [sent.answered - sent.begun for sent in self.sent.values() if sent.answered]
         return max(waits, default=0.0)
 
+    def worst_delivery_seconds(self) -> float:
+        """The longest that an accepted message took from its answer to a recipient."""
+        waits = [
+            received.at - sent.answered
+            for messages in self.received.values()
+            for received in messages
+            if (sent := self.sent[received.message_id]).answered
+        ]
+        return max(waits, default=0.0)
+
+    def delivery_seconds(self, since: float, until: float) -> list[float]:
+        """What each delivery of a message took that was sent between two monotonic moments, from
+        its sending, the shortest first.
+        """
+        return sorted(
+            received.at - sent.begun
+            for messages in self.received.values()
+            for received in messages
+            if since <= (sent := self.sent[received.message_id]).begun < until
+        )
+
     # --- the judge --------------------------------------------------------------------------------
 
     def faults(self, *, may_lose: bool = False) -> list[str]:

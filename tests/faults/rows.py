@@ -13,8 +13,9 @@ from tests.faults.record import Record
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- made by python -m tests.faults.rows: -->", "<!-- until here -->"
 HEAD = (
-    "| fault | load | messages | deliveries | lost | doubled | longest wait for an answer |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| fault | load | messages | deliveries | lost | doubled "
+    "| longest wait for an answer | and then for its delivery |\n"
+    "|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -31,7 +32,8 @@ def note(record: Record, *, senders: int, recipients: int) -> None:
         "deliveries": sum(len(received) for received in record.received.values()),
         "lost": sum(len(ids) for ids in record.outstanding().values()),
         "doubled": record.doubled(),
-        "longest": record.worst_answer_seconds(),
+        "answer": record.worst_answer_seconds(),
+        "delivery": record.worst_delivery_seconds(),
     }
     with Path(path).open("a") as file:
         file.write(json.dumps(row) + "\n")
@@ -39,14 +41,15 @@ def note(record: Record, *, senders: int, recipients: int) -> None:
 
 def table(rows: list[dict[str, object]]) -> str:
     return HEAD + "".join(
-        f"| {_words(str(row['test']))} "
+        f"| {words(str(row['test']))} "
         f"| {row['load']} | {row['messages']} | {row['deliveries']} | {row['lost']} "
-        f"| {row['doubled']} | {row['longest']:.1f} s |\n"
+        f"| {row['doubled']} | {row['answer']:.1f} s | {row['delivery']:.1f} s |\n"
         for row in rows
     )
 
 
-def _words(test: str) -> str:
+def words(test: str) -> str:
+    """How the table names a test."""
     module, _, name = test.partition(".py::")
     words = name.removeprefix("test_").replace("_", " ").replace("[", ", ").rstrip("]")
     return f"{module.removeprefix('test_')}: {words}"

@@ -71,13 +71,15 @@ async def test_the_database_is_locked(tmp_path: Path) -> None:
         )
         deployment.logs_stay_clean = False
         try:
-            gateway = await asyncio.to_thread(deployment.start, "all")
+            gateway, other = await asyncio.to_thread(deployment.start_pair, "all")
+            befriend(deployment)
             herald = await dial_service(gateway.internal_url, "herald", HERALD_KEY)
             bob = await dial_as(gateway.url, "bob")
             database = sqlite3.connect(tmp_path / "db.sqlite3", isolation_level=None)
-            database.execute("PRAGMA locking_mode=EXCLUSIVE")
-            database.execute("BEGIN EXCLUSIVE")
-            try:
+            async with load([gateway.url, other.url]) as at_work:
+                await at_work.progress(100)
+                database.execute("PRAGMA locking_mode=EXCLUSIVE")
+                database.execute("BEGIN EXCLUSIVE")
                 late = await dial(gateway.internal_url)
                 registration = {
                     "serviceName": "late",
@@ -96,9 +98,12 @@ async def test_the_database_is_locked(tmp_path: Path) -> None:
                 reply = await asked
                 assert (reply["code"], reply["retryAfterMs"] > 0) == ("unavailable", True)
                 assert time.monotonic() - begun < 10
-            finally:
-                database.execute("ROLLBACK")
-                database.close()
+                await at_work.progress(200)
+                record = await at_work.finish()
+                assert record.refusals == {}
+                assert record.faults() == []
+            database.execute("ROLLBACK")
+            database.close()
 
             async def registered() -> bool:
                 reply = await late.request("register_service", registration)
