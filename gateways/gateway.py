@@ -57,7 +57,12 @@ class Gateway:
             ttl_seconds=config.inbox_ttl_seconds,
             max_messages=config.inbox_max_messages,
         )
-        sessions = SessionStore(self.redis, keys, inbox_ttl_seconds=config.inbox_ttl_seconds)
+        sessions = SessionStore(
+            self.redis,
+            keys,
+            inbox_ttl_seconds=config.inbox_ttl_seconds,
+            inbox_max_messages=config.inbox_max_messages,
+        )
         nodes = NodeStore(self.redis, keys, lease_seconds=config.node_lease_seconds)
         friends = FriendStore(self.redis, keys)
         directory = DirectoryStore(self.redis, keys)

@@ -12,6 +12,9 @@ from gateways.store.keys import Keys
 RECIPIENTS_A_CALL: Final = 100
 #: How long a message id that its sender chose is recognised.
 REPEAT_WINDOW_MS: Final = 600_000
+#: Entries that a stream keeps beyond an inbox's length: a session may begin at the oldest message
+#: of a full inbox, and must have read it before new ones push it out.
+TRIM_SLACK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class InboxStore:
         args = (
             body,
             self._ttl_ms,
-            self._max_messages,
+            self._max_messages + TRIM_SLACK,
             REPEAT_WINDOW_MS if repeat_key else 0,
             new_epoch,
         )

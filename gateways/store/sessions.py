@@ -88,10 +88,13 @@ def node_of(session_id: str) -> str:
 
 
 class SessionStore:
-    def __init__(self, redis: Caller, keys: Keys, *, inbox_ttl_seconds: float) -> None:
+    def __init__(
+        self, redis: Caller, keys: Keys, *, inbox_ttl_seconds: float, inbox_max_messages: int
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._inbox_ttl_ms = int(inbox_ttl_seconds * 1000)
+        self._inbox_max_messages = inbox_max_messages
 
     async def open(
         self,
@@ -116,6 +119,7 @@ class SessionStore:
             epoch,
             seq,
             self._inbox_ttl_ms,
+            self._inbox_max_messages,
         )
         (
             untold,

@@ -21,7 +21,7 @@ from gateways.session import Identity, Session
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
-from gateways.store.inbox import Entry, InboxStore
+from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore
 from gateways.store.keys import Keys
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey
@@ -181,7 +181,7 @@ async def test_a_trimmed_inbox_ends_the_session_instead_of_leaving_a_hole(
 ) -> None:
     world = World(batcher, max_messages=5)
     reader = world.attach()
-    await world.store(20)
+    await world.store(5 + TRIM_SLACK + 100)
     world.reconcile()
     await until(lambda: reader.close_code is not None)
     assert (reader.close_code, reader.seqs) == (4508, [])

@@ -1,7 +1,7 @@
 -- Append one message to the inbox of each recipient, and find the nodes that hold their sessions.
 --
 -- KEYS  four a recipient: u:{id}:inbox, u:{id}:state, u:{id}:sessions, u:{id}:got:<sender>:<message id>
--- ARGV  1 message body   2 inbox ttl in ms (0: no inbox)   3 inbox length
+-- ARGV  1 message body   2 inbox ttl in ms (0: no inbox)   3 entries to keep at least
 --       4 how long a repeated message id is recognised, in ms (0: it is the server's own, nobody repeats it)
 --       5 epoch to begin with where there is none
 -- Returns one string a recipient: "<seq> <epoch> <node> <node> …"; "0" where nothing could be stored. A
@@ -42,7 +42,7 @@ local function deliver(inbox, state, sessions, got)
     seq, epoch = 1, new_epoch
   end
   if ttl > 0 then
-    redis.call('XADD', inbox, 'MAXLEN', length, seq .. '-0', 'b', body, 't', now)
+    redis.call('XADD', inbox, 'MAXLEN', '~', length, seq .. '-0', 'b', body, 't', now)
     redis.call('PEXPIRE', inbox, ttl)
   end
   redis.call('HSET', state, 'seq', seq)

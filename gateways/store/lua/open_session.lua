@@ -3,6 +3,7 @@
 -- KEYS  1 u:{id}:sessions   2 u:{id}:state   3 u:{id}:inbox
 -- ARGV  1 session id   2 session record (JSON)   3 email or ''   4 epoch to begin with, if there is none
 --       5 resume epoch   6 resume seq, or -1 for no resume   7 inbox ttl in ms (0: no inbox)
+--       8 inbox length: what is older may still be there, and counts as trimmed
 -- Returns {untold 0|1, generation, email, now ms, epoch, seq, position, missed, reason or ''}
 --
 -- `untold`: nobody has announced yet that the user is online.
@@ -47,6 +48,7 @@ if ttl > 0 then
     redis.call('HSET', KEYS[2], 'expired', expired)
   end
 end
+if first then first = math.max(first, seq - tonumber(ARGV[8]) + 1) end
 
 local position, reason = handed, ''
 if tonumber(ARGV[6]) >= 0 then

@@ -29,7 +29,7 @@ def open_sessions(config: Config) -> None:
 
     async def work(redis: Batcher, keys: Keys) -> None:
         nodes = NodeStore(redis, keys, lease_seconds=60)
-        sessions = SessionStore(redis, keys, inbox_ttl_seconds=60)
+        sessions = SessionStore(redis, keys, inbox_ttl_seconds=60, inbox_max_messages=10)
         await nodes.renew("living", new_life="life")
         for user_id, session_id, device_info in (
             ("alice", "living.1", "phone"),

@@ -36,7 +36,7 @@ AWKWARD = ["{", "}", "a:b", "*", " ", "😀", "مرحبا", "x" * 128]
 
 @pytest.fixture
 def sessions(batcher: Batcher, keys: Keys) -> SessionStore:
-    return SessionStore(batcher, keys, inbox_ttl_seconds=3600)
+    return SessionStore(batcher, keys, inbox_ttl_seconds=3600, inbox_max_messages=10)
 
 
 async def open_(
@@ -248,7 +248,9 @@ class PresenceMachine(RuleBasedStateMachine):
 
         self.batcher = self.runner.run(build())
         self.keys = Keys(f"test-{secrets.token_hex(6)}:")
-        self.store = SessionStore(self.batcher, self.keys, inbox_ttl_seconds=60)
+        self.store = SessionStore(
+            self.batcher, self.keys, inbox_ttl_seconds=60, inbox_max_messages=10
+        )
 
     def teardown(self) -> None:
         if hasattr(self, "batcher"):
