@@ -117,24 +117,25 @@ class Record:
     def faults(self, *, may_lose: bool = False) -> list[str]:
         """Every breach of what is promised, in words; none is right.
 
-        `may_lose`: the store lost its data, as the test has it. What a new epoch began is then held
-        to the same, and the loss must have been said.
+        `may_lose`: the store lost its data, and with them which messages it had.
+        What a new epoch began is then held to the same; but what came before and was not answered
+        yet is sent again, and comes again.
         """
         found = [f"never answered: {s.message_id}" for s in self.sent.values() if not s.answered]
         if not may_lose:
             for recipient, ids in self.outstanding().items():
                 found.append(f"{recipient}: lost {len(ids)}, as {min(ids)}")
         for recipient, received in self.received.items():
-            found += self._judge(recipient, received)
+            found += self._judge(recipient, received, may_lose=may_lose)
         for watcher, friends in self.heard.items():
             for friend, statuses in friends.items():
                 if any(a == b for a, b in itertools.pairwise(statuses)):
                     found.append(f"{watcher}: of {friend} heard {statuses}")
         return found
 
-    def _judge(self, recipient: str, received: list[Received]) -> list[str]:
+    def _judge(self, recipient: str, received: list[Received], *, may_lose: bool) -> list[str]:
         found = []
-        seen: set[str] = set()
+        seen: dict[str, Received] = {}
         newest: dict[int, int] = {}
         epochs: list[str] = []
         last_seq = 0
@@ -143,17 +144,23 @@ class Record:
             if sent is None or recipient not in sent.recipients:
                 found.append(f"{recipient}: got {message.message_id}, which is not for it")
                 continue
-            if message.message_id in seen:
-                found.append(f"{recipient}: got {message.message_id} again")
-            seen.add(message.message_id)
-            if newest.get(sent.sender, -1) > sent.number:
-                found.append(f"{recipient}: {message.message_id} came late")
-            newest[sent.sender] = max(newest.get(sent.sender, -1), sent.number)
             if not epochs or message.epoch != epochs[-1]:
                 if message.epoch in epochs:
                     found.append(f"{recipient}: epoch {message.epoch} came back")
                 epochs.append(message.epoch)
             elif message.seq != last_seq + 1:
                 found.append(f"{recipient}: seq {message.seq} after {last_seq}")
+            first = seen.setdefault(message.message_id, message)
+            if first is not message and not (may_lose and self._forgotten(first, message, sent)):
+                found.append(f"{recipient}: got {message.message_id} again")
+            if newest.get(sent.sender, -1) > sent.number:
+                found.append(f"{recipient}: {message.message_id} came late")
+            newest[sent.sender] = max(newest.get(sent.sender, -1), sent.number)
             last_seq = message.seq
         return found
+
+    @staticmethod
+    def _forgotten(first: Received, again: Received, sent: Sent) -> bool:
+        """Whether the store lost the message between the two, before its sender had an answer."""
+        answered_later = sent.answered is not None and sent.answered > first.at
+        return first.epoch != again.epoch and answered_later

@@ -49,6 +49,32 @@ async def test_it_is_durable_private_and_evicts_nothing(valkey: EmbeddedValkey) 
         assert await client.get("kept") == "yes"
 
 
+@pytest.mark.parametrize(
+    ("durability", "appendonly", "appendfsync"),
+    [("memory", "no", "everysec"), ("process", "yes", "everysec"), ("fsync", "yes", "always")],
+)
+async def test_its_log_is_as_durable_as_was_asked(
+    tmp_path: Path, durability: str, appendonly: str, appendfsync: str
+) -> None:
+    (tmp_path / "var").mkdir()
+    socket = embedded_socket(tmp_path / "var")
+    server = EmbeddedValkey(socket, tmp_path / "var", tmp_path, durability=durability)
+    try:
+        await server.start()
+        async with client_of(server) as client:
+            settings = await client.config_get("append*")
+            await client.set("kept", "yes")
+        os.kill(server.pid, signal.SIGKILL)
+        await server.stop()
+        await server.start()
+        async with client_of(server) as client:
+            kept = await client.get("kept")
+    finally:
+        await server.stop()
+    assert (settings["appendonly"], settings["appendfsync"]) == (appendonly, appendfsync)
+    assert kept == (None if durability == "memory" else "yes")
+
+
 async def test_it_is_started_again_with_what_it_held(valkey: EmbeddedValkey) -> None:
     await valkey.start()
     async with client_of(valkey) as client:
