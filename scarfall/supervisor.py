@@ -94,7 +94,8 @@ class GatewayProcess:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
 
 
 def _python_path() -> list[str]:

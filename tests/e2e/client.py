@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import jwt
@@ -52,7 +52,9 @@ class Client:
         future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._replies[self._next_id] = future
         await self.send({"event": event, "id": self._next_id, "data": data})
-        frame = await asyncio.wait_for(future, WAIT_SECONDS)
+        # Not wait_for, which loses a cancellation that comes with the answer (Python 3.11).
+        async with asyncio.timeout(WAIT_SECONDS):
+            frame = await future
         assert frame["event"] == event
         return frame["data"]
 
@@ -89,10 +91,9 @@ class Client:
             remaining = deadline - time.monotonic()
             assert remaining > 0, f"waited in vain for {what}; pushed: {self.pushes[-5:]}"
             self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), min(remaining, 0.1))
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(remaining, 0.1)):
+                    await self._arrived.wait()
 
     async def pushed(self, event: str, count: int = 1) -> list[Any]:
         """The data of all pushes of an event, once there are `count` of them."""
@@ -127,7 +128,8 @@ class Client:
 
     async def closed(self) -> int:
         """The close code, once the socket is closed."""
-        await asyncio.wait_for(asyncio.shield(self._reader), WAIT_SECONDS)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asyncio.shield(self._reader)
         assert self.close_code is not None
         return self.close_code
 

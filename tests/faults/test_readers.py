@@ -44,7 +44,8 @@ async def deaf(port: int, user_id: str) -> AsyncIterator[tuple[ClientConnection,
 async def close_of(reader: ClientConnection) -> None:
     with suppress(websockets.ConnectionClosed):
         while True:
-            await asyncio.wait_for(reader.recv(), 10)
+            async with asyncio.timeout(10):
+                await reader.recv()
 
 
 async def in_step(at_work: Load, since: float) -> tuple[float, float]:

@@ -102,7 +102,8 @@ async def test_a_token_that_runs_out_is_renewed_on_the_live_socket(
     client = Client(gateway_process.url, next_token, device_id="test", active_every_seconds=0.1)
     async with client:
         # At once, since the first one has less than a minute left.
-        await asyncio.wait_for(renewed.wait(), 15)
+        async with asyncio.timeout(15):
+            await renewed.wait()
         (session,) = (await client.ask("get_sessions", Sessions)).sessions
         assert session.current
         # Its answer was there before this one's, and is not taken for another connect.
