@@ -22,9 +22,6 @@ log = structlog.get_logger(__name__)
 GAP_PATIENCE_SECONDS: Final = 0.02
 #: Messages a read.
 PAGE: Final = 50
-#: How much of a page is written before its reader must have kept up: far below any bound that
-#: would close the socket.
-DRAIN_BYTES: Final = 65_536
 #: After a failed read; Redis may be away for a while, and the sessions that are behind all ask.
 RETRY_SECONDS: Final = 1.0
 #: Sessions that a broadcast is written to in one go: about a millisecond.
@@ -245,7 +242,7 @@ class Hub:
             for entry in page:
                 self._hand_over(session, order.read([(entry.seq, entry.body)]))
                 unsent += len(entry.body)
-                if unsent > DRAIN_BYTES or entry is page[-1]:
+                if unsent > session.outbound.stretch_bytes or entry is page[-1]:
                     await session.outbound.drained()
                     unsent = 0
                     if session.outbound.closed:

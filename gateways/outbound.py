@@ -6,9 +6,9 @@ reader lags.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from gateways.protocol.errors import CloseCode
@@ -17,14 +17,20 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 #: How often a lagging reader is looked at again, for the status updates that wait for it.
 LAG_POLL_SECONDS: Final = 0.25
+#: A history is written in stretches of so much, each once its reader has kept up.
+STRETCH_BYTES: Final = 65_536
 #: A reader that does not take the close frame within this time is cut off.
 CLOSE_PATIENCE_SECONDS: Final = 5.0
 
 
-class DirectSocket(Protocol):
-    """The server's own connection, where it hands itself over: see gateways/server/websocket.py."""
+class Socket(Protocol):
+    """What takes frames without a task or an ASGI message for each: the server's own connection,
+    where it hands itself over (gateways/server/websocket.py), or a Socket.IO connection.
+    """
 
-    writable: asyncio.Event
+    @property
+    def writable(self) -> asyncio.Event:
+        """Set while the reader keeps up."""
 
     def write_text(self, frames: Iterable[bytes]) -> int:
         """Write text frames at once. Returns how many bytes now wait to be sent."""
@@ -33,32 +39,41 @@ class DirectSocket(Protocol):
         """Close without waiting for what is still unsent."""
 
 
-class Outbound(ABC):
-    """One socket's way out. All methods but `drained` return at once."""
+class Outbound:
+    """One socket's way out. All methods but `drained` and `closed_down` return at once."""
 
-    def __init__(self, send: Send, *, max_bytes: int) -> None:
+    def __init__(self, socket: Socket, send: Send, *, max_bytes: int) -> None:
+        self._socket = socket
         self._send = send
         self._max_bytes = max_bytes
+        self.stretch_bytes = min(STRETCH_BYTES, max_bytes // 2)
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
         self._latest: dict[str, bytes] = {}
         self._scheduled = False
         self._polling = False
         self._closing: asyncio.Task[None] | None = None
+        #: With which code this side closed; None where it did not.
+        self.close_code: int | None = None
 
     @property
     def closed(self) -> bool:
-        return self._closing is not None
+        return self.close_code is not None
+
+    @property
+    def lags(self) -> bool:
+        """Whether more waits than the socket takes."""
+        return not self._socket.writable.is_set()
 
     def write(self, frame: bytes) -> None:
         """Send a frame that must not be lost."""
-        if not self.closed:
+        if self.close_code is None:
             self._frames.append(frame)
             self._schedule()
 
     def write_latest(self, key: str, frame: bytes) -> None:
         """Send a frame that a newer one of the same key may replace before it is sent."""
-        if not self.closed:
+        if self.close_code is None:
             self._latest.pop(key, None)
             self._latest[key] = frame
             self._schedule()
@@ -68,28 +83,18 @@ class Outbound(ABC):
         if not self.closed:
             self._flush()
         if not self.closed:  # what waited may have been too much
+            self.close_code = code
             self._closing = self._loop.create_task(self._close(code, reason))
+
+    async def drained(self) -> None:
+        """Wait until the reader keeps up."""
+        self._flush()
+        await self._socket.writable.wait()
 
     async def closed_down(self) -> None:
         """Wait until the close frame is out, or the reader is given up."""
         if self._closing is not None:
             await self._closing
-
-    @abstractmethod
-    async def drained(self) -> None:
-        """Wait until the reader keeps up."""
-
-    @abstractmethod
-    def _write(self, frames: list[bytes]) -> int:
-        """Hand frames to the socket. Returns how many bytes wait."""
-
-    @property
-    @abstractmethod
-    def lags(self) -> bool:
-        """Whether more waits than the socket takes."""
-
-    @abstractmethod
-    async def _close(self, code: int, reason: str) -> None: ...
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -107,7 +112,7 @@ class Outbound(ABC):
             else:
                 frames.extend(self._latest.values())
                 self._latest.clear()
-        if frames and self._write(frames) > self._max_bytes:
+        if frames and self._socket.write_text(frames) > self._max_bytes:
             self._overflow()
 
     def _poll(self) -> None:
@@ -123,71 +128,46 @@ class Outbound(ABC):
     def _overflow(self) -> None:
         self._frames.clear()
         self._latest.clear()
-        self._closing = self._loop.create_task(
-            self._give_up(CloseCode.SLOW_CONSUMER, "The reader does not keep up.")
-        )
-
-    @abstractmethod
-    async def _give_up(self, code: int, reason: str) -> None: ...
-
-
-class DirectOutbound(Outbound):
-    """Writes frames straight into the server's transport: no ASGI message, no task, a frame."""
-
-    def __init__(self, socket: DirectSocket, send: Send, *, max_bytes: int) -> None:
-        super().__init__(send, max_bytes=max_bytes)
-        self._socket = socket
-
-    async def drained(self) -> None:
-        self._flush()
-        await self._socket.writable.wait()
-
-    def _write(self, frames: list[bytes]) -> int:
-        return self._socket.write_text(frames)
-
-    @property
-    def lags(self) -> bool:
-        return not self._socket.writable.is_set()
+        self.close_code = CloseCode.SLOW_CONSUMER
+        self._socket.close_now(self.close_code, "The reader does not keep up.")
 
     async def _close(self, code: int, reason: str) -> None:
         try:
             async with asyncio.timeout(CLOSE_PATIENCE_SECONDS):
+                await self._socket.writable.wait()
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except TimeoutError:
             self._socket.close_now(code, reason)
         except (OSError, RuntimeError):
             return  # the peer was faster: there is nothing left to close
 
-    async def _give_up(self, code: int, reason: str) -> None:
-        self._socket.close_now(code, reason)
 
+class AsgiSocket:
+    """Any other ASGI server's connection: one task sends what waits, one ASGI message a frame."""
 
-class AsgiOutbound(Outbound):
-    """Any other ASGI server: one task sends what waits, one ASGI message a frame."""
-
-    def __init__(self, send: Send, *, max_bytes: int) -> None:
-        super().__init__(send, max_bytes=max_bytes)
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._pump: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.writable = asyncio.Event()
+        self.writable.set()
 
-    async def drained(self) -> None:
-        self._flush()
-        await self._idle.wait()
-
-    def _write(self, frames: list[bytes]) -> int:
-        self._queue.extend(frames)
-        self._waiting_bytes += sum(map(len, frames))
-        if self._idle.is_set():
-            self._idle.clear()
+    def write_text(self, frames: Iterable[bytes]) -> int:
+        for frame in frames:
+            self._queue.append(frame)
+            self._waiting_bytes += len(frame)
+        if self.writable.is_set() and self._queue:
+            self.writable.clear()
             self._pump = self._loop.create_task(self._send_queue())
         return self._waiting_bytes
 
-    @property
-    def lags(self) -> bool:
-        return not self._idle.is_set()
+    def close_now(self, code: int, reason: str) -> None:
+        self._queue.clear()
+        if self._pump is not None:
+            self._pump.cancel()
+        self._pump = self._loop.create_task(self._close(code, reason))
 
     async def _send_queue(self) -> None:
         try:
@@ -198,18 +178,9 @@ class AsgiOutbound(Outbound):
         except (OSError, RuntimeError):
             self._queue.clear()  # the peer has gone: receive() tells the consumer
         finally:
-            self._idle.set()
+            self.writable.set()
 
     async def _close(self, code: int, reason: str) -> None:
-        try:
+        with suppress(OSError, RuntimeError, TimeoutError):
             async with asyncio.timeout(CLOSE_PATIENCE_SECONDS):
-                await self._idle.wait()
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except (OSError, RuntimeError, TimeoutError):
-            return
-
-    async def _give_up(self, code: int, reason: str) -> None:
-        self._queue.clear()
-        if self._pump is not None:
-            self._pump.cancel()
-        await self._close(code, reason)

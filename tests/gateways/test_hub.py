@@ -14,7 +14,7 @@ from gateways import hub as hubs
 from gateways.hub import Hub
 from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Order
-from gateways.outbound import AsgiOutbound
+from gateways.outbound import AsgiSocket, Outbound
 from gateways.protocol.codec import Codec
 from gateways.protocol.plain import PlainCodec
 from gateways.session import Identity, Session
@@ -41,7 +41,7 @@ class Reader:
             user_id=user_id,
             session_id=f"node.{secrets.token_hex(4)}",
             codec=CODEC,
-            outbound=AsgiOutbound(self._send, max_bytes=max_bytes),
+            outbound=Outbound(AsgiSocket(self._send), self._send, max_bytes=max_bytes),
             identity=Identity(user_id, 0.0),
             order=Order(),
             put_back=self._put_back,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateways import outbound as outbounds
-from gateways.outbound import AsgiOutbound, DirectOutbound, Outbound
+from gateways.outbound import AsgiSocket, Outbound
 from tests.gateways.consumers.client import until
 
 MAX_BYTES = 1000
@@ -65,11 +65,11 @@ MakeOutbound = Callable[[Peer], Outbound]
 
 
 def asgi(peer: Peer) -> Outbound:
-    return AsgiOutbound(peer.send, max_bytes=MAX_BYTES)
+    return Outbound(AsgiSocket(peer.send), peer.send, max_bytes=MAX_BYTES)
 
 
 def direct(peer: Peer) -> Outbound:
-    return DirectOutbound(Socket(peer), peer.send, max_bytes=MAX_BYTES)
+    return Outbound(Socket(peer), peer.send, max_bytes=MAX_BYTES)
 
 
 both = pytest.mark.parametrize("make", [asgi, direct])
@@ -77,8 +77,7 @@ both = pytest.mark.parametrize("make", [asgi, direct])
 
 def let_read(peer: Peer, outbound: Outbound) -> None:
     peer.reading.set()
-    if isinstance(outbound, DirectOutbound):
-        assert isinstance(outbound._socket, Socket)
+    if isinstance(outbound._socket, Socket):
         outbound._socket.drain()
 
 
@@ -97,7 +96,7 @@ async def test_frames_arrive_in_order(make: MakeOutbound) -> None:
 
 async def test_what_is_written_in_one_turn_goes_in_one_write() -> None:
     socket = Socket(Peer())
-    outbound = DirectOutbound(socket, socket.peer.send, max_bytes=MAX_BYTES)
+    outbound = Outbound(socket, socket.peer.send, max_bytes=MAX_BYTES)
     for number in range(50):
         outbound.write(str(number).encode())
     await outbound.drained()
@@ -153,8 +152,7 @@ async def test_a_reader_that_does_not_keep_up_is_closed_with_4508(make: MakeOutb
     outbound.write_latest("alice", b"late")
     outbound.close(1000)
     let_read(peer, outbound)
-    await outbound.closed_down()
-    assert peer.closes == [4508]
+    await until(lambda: peer.closes == [4508])
     assert "late" not in peer.taken
 
 
@@ -194,7 +192,7 @@ async def test_a_close_that_finds_too_much_waiting_is_one_close_with_4508(
     outbound.write(b"x" * 2 * MAX_BYTES)
     outbound.close(4403, "Revoked.")
     let_read(peer, outbound)
-    await outbound.closed_down()
+    await until(lambda: peer.closes != [])
     await asyncio.sleep(0.01)  # for a second close, were there one
     assert peer.closes == [4508]
 
