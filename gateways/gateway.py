@@ -10,6 +10,7 @@ from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
 from gateways.domain.friends import Friends
 from gateways.domain.presence import Presence
+from gateways.domain.recovery import Recoveries
 from gateways.domain.registry import Registry
 from gateways.domain.service_sessions import ServiceSessions
 from gateways.domain.sessions import Sessions
@@ -27,6 +28,7 @@ from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
 from gateways.store.limits import LimitStore
 from gateways.store.nodes import NodeStore
+from gateways.store.recoveries import RecoveryStore
 from gateways.store.service_sessions import ServiceSessionStore
 from gateways.store.sessions import SessionStore
 
@@ -113,6 +115,7 @@ class Gateway:
             announcer=self.announcer,
             mailbox=self.mailbox,
         )
+        self.recoveries = Recoveries(RecoveryStore(self.redis, keys))
         self.registry = Registry(
             LimitStore(self.redis, keys),
             timeout_seconds=config.redis_timeout_seconds,
@@ -165,6 +168,7 @@ class Gateway:
     async def stop(self) -> None:
         """Leave nothing behind but what another node is to bury. An unstarted one may stop too."""
         await self.presence.settle(timeout_seconds=self.config.redis_timeout_seconds)
+        await self.recoveries.settle()
         await self.service_sessions.stop()
         await self.registry.close()
         await self.mailbox.flushed(timeout_seconds=self.config.redis_timeout_seconds)

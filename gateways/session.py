@@ -61,7 +61,7 @@ class Session(_Authenticated):
 
     def hand_over(self, messages: list[Numbered]) -> None:
         for seq, body in messages:
-            self.outbound.write(self.codec.message(self.user_id, seq, body))
+            self.outbound.write(self.codec.message(self.user_id, self.epoch, seq, body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -22,6 +21,9 @@ from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
 from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
+from gateways.protocol.socketio import SocketIOCodec
+from gateways.socketio.connection import Settings
+from gateways.socketio.server import EngineServer
 from gateways.store.durability import Durability
 from gateways.store.errors import StoreUnavailable
 from gateways.store.limits import Rate
@@ -31,9 +33,8 @@ log = structlog.get_logger(__name__)
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Any], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-#: Takes `start`, which gives the running gateway.
-MakeSocket = Callable[..., Application]
+
+SOCKETIO_PATHS = ("/socket.io/", "/socket.io")
 
 
 def gateway_config() -> Config:
@@ -75,23 +76,27 @@ def build_gateway() -> Gateway:
 
 
 class GatewayApplication:
-    """The ASGI application of one port: Django for HTTP, consumers by path for WebSockets, one
-    gateway below.
+    """The ASGI application of one port: Django for HTTP, the consumer for plain and for Socket.IO
+    clients, one gateway below.
     """
 
-    def __init__(self, name: str, sockets: dict[str, MakeSocket]) -> None:
+    def __init__(self, name: str, consumer: type[GatewayConsumer]) -> None:
         self.name = name
         self._gateway: Gateway | None = None
         self._starting: asyncio.Task[None] | None = None
         #: Why the gateway can't serve yet.
         self._reason: str | None = "starting"
-        self._sockets = {path: make(start=self.running) for path, make in sockets.items()}
+        self._plain = consumer.as_asgi(start=self.running, codec=PlainCodec())
+        self._socketio = self._engine_server(consumer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["path"] in SOCKETIO_PATHS:
+            await self._socketio(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._sockets.get(scope["path"], _no_socket)(scope, receive, send)
+            serve = self._plain if scope["path"] == "/ws" else _no_socket
+            await serve(scope, receive, send)
         else:
             scope = {
                 **scope,
@@ -133,6 +138,7 @@ class GatewayApplication:
     async def drain(self) -> None:
         if self._gateway is not None:
             await self._gateway.drain()
+        await self._socketio.stop()
 
     async def stop(self) -> None:
         if self._starting is not None:
@@ -140,6 +146,24 @@ class GatewayApplication:
         if self._gateway is not None:
             await self._gateway.stop()
             self._gateway = None
+
+    def _engine_server(self, consumer: type[GatewayConsumer]) -> EngineServer:
+        # Without connection state recovery, and with it.
+        consumers = [
+            consumer.as_asgi(start=self.running, codec=SocketIOCodec(recovery=recovery))
+            for recovery in (False, True)
+        ]
+        return EngineServer(
+            consumer=consumers.__getitem__,
+            settings=Settings(
+                ping_interval_ms=settings.WS_PING_INTERVAL,
+                ping_timeout_ms=settings.WS_PING_TIMEOUT,
+                max_payload_bytes=settings.MAX_FRAME_BYTES,
+                connect_timeout_seconds=settings.AUTH_TIMEOUT,
+                recovery=settings.SOCKETIO_RECOVERY,
+            ),
+            cors_origins=settings.CORS_ORIGIN,
+        )
 
     async def _start(self, gateway: Gateway) -> None:
         """Until it works: a store may be away at the start as well as later."""
@@ -176,10 +200,6 @@ async def _no_socket(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
 
 
-def _plain(consumer: type[GatewayConsumer]) -> MakeSocket:
-    return partial(consumer.as_asgi, codec=PlainCodec())
-
-
-user_application = GatewayApplication("user", {"/ws": _plain(UserConsumer)})
-internal_application = GatewayApplication("internal", {"/ws": _plain(InternalConsumer)})
+user_application = GatewayApplication("user", UserConsumer)
+internal_application = GatewayApplication("internal", InternalConsumer)
 application = user_application

@@ -135,6 +135,7 @@ SESSION_CLEANUP_INTERVAL: float = _given["SESSION_CLEANUP_INTERVAL"]
 OFFLINE_GRACE: float = _given["OFFLINE_GRACE"]
 NODE_LEASE: float = _given["NODE_LEASE"]
 DETAILED_PRESENCE: str = _given["DETAILED_PRESENCE"]
+SOCKETIO_RECOVERY: bool = _given["SOCKETIO_RECOVERY"]
 WS_PING_INTERVAL: int = _given["WS_PING_INTERVAL"]
 WS_PING_TIMEOUT: int = _given["WS_PING_TIMEOUT"]
 
@@ -149,6 +150,10 @@ RECONCILE_INTERVAL: float = _given["RECONCILE_INTERVAL"]
 RATE_LIMITS: str = _given["RATE_LIMITS"]
 LIMIT_FAILED_AUTHENTICATIONS: tuple[int, float] = _given["LIMIT_FAILED_AUTHENTICATIONS"]
 LIMIT_REGISTRATIONS: tuple[int, float] = _given["LIMIT_REGISTRATIONS"]
+
+# A message a little too large is answered `too_large`; far beyond this bound the server
+# closes the socket with 1009. JSON may escape each byte, and an id of a recipient takes 140.
+MAX_FRAME_BYTES: int = 2 * MAX_MESSAGE_BYTES + 140 * MAX_RECIPIENTS
 
 # --- The platform's services
 

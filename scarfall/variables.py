@@ -60,6 +60,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("OFFLINE_GRACE", seconds(), "3", "A user whose last session dropped is offline to friends after this."),
         Variable("NODE_LEASE", seconds(), "15", "A process that has not renewed its lease for so long is dead; its sessions are ended."),
         Variable("DETAILED_PRESENCE", choice("friends", "everyone"), "friends", "Who is told of a user's devices."),
+        Variable("SOCKETIO_RECOVERY", values.boolean, "false", "Connection state recovery for every Socket.IO client, not only for those that ask for it: handlers of `message` get an offset as one more argument."),
         Variable("WS_PING_INTERVAL", integer(100, 3_600_000, "ms"), "25000", "Pause between two pings to a client."),
         Variable("WS_PING_TIMEOUT", integer(100, 3_600_000, "ms"), "20000", "A client that has not answered a ping by then is gone."),
     ),

@@ -18,7 +18,7 @@ from channels.consumer import AsyncConsumer
 from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
 from gateways.gateway import Gateway
-from gateways.outbound import AsgiOutbound, DirectOutbound, Outbound, Send
+from gateways.outbound import AsgiSocket, Outbound, Send
 from gateways.protocol.codec import Codec, Inbound
 from gateways.protocol.errors import (
     AuthenticationFailed,
@@ -45,7 +45,6 @@ from gateways.store.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-MAX_INVALID_FRAMES: Final = 10
 #: 1005 is a close frame without a code, as a browser's `close()` sends (RFC 6455, section 7.1.5).
 GOODBYES: Final = (1000, 1005)
 
@@ -116,7 +115,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
 
     @abstractmethod
     async def opened(self, handshake: Handshake) -> Payload | None:
-        """The socket is open; its handshake may authenticate it."""
+        """The socket is open: greet it; its handshake may authenticate it."""
 
     @abstractmethod
     def gone(self, *, goodbye: bool) -> None:
@@ -149,10 +148,12 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     def _refuse_frame(self, error: InvalidFrame) -> None:
         self._invalid_frames += 1
         self._fail(error, None)
-        if self._invalid_frames >= MAX_INVALID_FRAMES:
+        if self._invalid_frames >= self.codec.max_invalid_frames:
             self.outbound.close(CloseCode.PROTOCOL_ABUSE, "Too many invalid frames in a row.")
 
     async def _dispatch(self, inbound: Inbound) -> Payload:
+        if inbound.refusal is not None:
+            raise inbound.refusal
         handler = self.handlers.get(inbound.event)
         if handler is None:
             raise UnknownEvent(f"{inbound.event!r} is no event of this gateway.")
@@ -204,6 +205,11 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     def push(self, event: str, payload: Payload) -> None:
         self.outbound.write(self.codec.push(event, payload))
 
+    def greet(self, recovery_id: str | None = None) -> None:
+        """The first frame, where the format has one."""
+        if greeting := self.codec.greeting(self.socket_id, recovery_id):
+            self.outbound.write(greeting)
+
     # --- deadlines --------------------------------------------------------------------------------
 
     def limit_authentication(self) -> None:
@@ -254,8 +260,5 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         self.outbound.close(CloseCode.SERVICE_RESTART, "The server restarts.")
 
     def _make_outbound(self, scope: dict[str, Any], send: Send) -> Outbound:
-        max_bytes = self.gateway.config.max_outbound_bytes
-        socket = scope.get("extensions", {}).get("scarfall.socket")
-        if socket is None:
-            return AsgiOutbound(send, max_bytes=max_bytes)
-        return DirectOutbound(socket, send, max_bytes=max_bytes)
+        socket = scope.get("extensions", {}).get("scarfall.socket") or AsgiSocket(send)
+        return Outbound(socket, send, max_bytes=self.gateway.config.max_outbound_bytes)

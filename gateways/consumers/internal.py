@@ -46,6 +46,7 @@ class InternalConsumer(GatewayConsumer):
         return self.session
 
     async def opened(self, handshake: Handshake) -> Payload | None:  # noqa: ARG002
+        self.greet()
         return None  # a key travels in an event only
 
     def gone(self, *, goodbye: bool) -> None:  # noqa: ARG002  # nobody watches a service

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from msgspec import UNSET, structs
@@ -9,8 +10,15 @@ from msgspec import UNSET, structs
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
 from gateways.domain.delivery import Sender, new_epoch
+from gateways.domain.recovery import Recoverable
 from gateways.ordering import Order
-from gateways.protocol.errors import AuthenticationFailed, CloseCode, Forbidden, Unavailable
+from gateways.protocol.errors import (
+    TERMINAL_CODES,
+    AuthenticationFailed,
+    CloseCode,
+    Forbidden,
+    Unavailable,
+)
 from gateways.protocol.events import (
     Authenticate,
     CloseSession,
@@ -31,7 +39,9 @@ from gateways.protocol.events import (
     now_ms,
     timestamp,
 )
+from gateways.protocol.socketio import offset as offset_of
 from gateways.session import Identity, Session
+from gateways.store.errors import StoreUnavailable
 from gateways.store.sessions import Opened, SessionRecord
 
 #: How long before a token's end its client is told.
@@ -43,6 +53,8 @@ class UserConsumer(GatewayConsumer):
     #: The store was asked to open it, and has not said whether it did.
     _asked: Session | None = None
     _record: SessionRecord
+    #: By which a Socket.IO client may recover, where it asked for that.
+    _recovery_id: str | None = None
 
     @property
     def _me(self) -> Session:
@@ -50,16 +62,56 @@ class UserConsumer(GatewayConsumer):
         return self.session
 
     async def opened(self, handshake: Handshake) -> Payload | None:
+        if self.codec.recovery:
+            self._recovery_id = self.gateway.recoveries.new_id()
+            try:
+                if await self._recover(handshake):
+                    return None
+            except (StoreUnavailable, Unavailable):
+                self.end(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
+                return None
+        self.greet(self._recovery_id)
         if handshake.query_token is not None and not self.gateway.config.allow_query_token:
             raise AuthenticationFailed("A token in the address ends up in logs: send it otherwise.")
         token = handshake.token or handshake.query_token
-        return await self.authenticate(Authenticate(token)) if token else None
+        if not token:
+            return None
+        return await self.authenticate(Authenticate(token, handshake.device_id, handshake.resume))
+
+    async def _recover(self, handshake: Handshake) -> bool:
+        """Go on where the client's last connection ended, authenticated as that was. Returns
+        whether it was known; whether it missed something, its greeting and `connected` say.
+        """
+        if handshake.recovery_id is None:
+            return False
+        was = await self.gateway.recoveries.find(handshake.recovery_id)
+        if was is None:
+            return False
+        identity = was.identity
+        if handshake.token:
+            try:
+                identity = await self.gateway.tokens.verify(handshake.token)
+            except AuthenticationFailed:
+                return False
+        if identity.user_id != was.identity.user_id:
+            return False
+        place = offset_of(handshake.offset) if handshake.offset else (was.epoch, was.seq)
+        session, opened = await self._open(identity, was.device_id, place or ("", 0))
+        if opened.reason is None:
+            self._recovery_id = handshake.recovery_id
+        self.greet(self._recovery_id)
+        await self._keep_recoverable(session, opened)
+        self._welcome(session, opened, recovered=opened.reason is None)
+        return True
 
     def gone(self, *, goodbye: bool) -> None:
         session = self.session or self._asked
         if session is not None:
             self.gateway.hub.detach(session)
             self.gateway.presence.leave(session, goodbye=goodbye)
+        sent_away = self.outbound.close_code in TERMINAL_CODES
+        if self._recovery_id is not None and (goodbye or sent_away):
+            self.gateway.recoveries.forget(self._recovery_id)
 
     async def _put_back(self) -> None:
         """The store lost the session. The client learns of the new epoch by another `connected`."""
@@ -71,8 +123,8 @@ class UserConsumer(GatewayConsumer):
             session, self._record, new_epoch=new_epoch(), resume=was
         )
         if session in self.gateway.hub.of_user(session.user_id):
-            recovered = opened.reason is None
-            self._welcome(session, opened, recovered=recovered, reason=opened.reason)
+            await self._keep_recoverable(session, opened)
+            self._welcome(session, opened, recovered=opened.reason is None)
         else:  # its socket closed meanwhile, and said so when there was nothing to take away
             self.gateway.presence.leave(session, goodbye=False)
 
@@ -82,6 +134,15 @@ class UserConsumer(GatewayConsumer):
         identity = await self.gateway.tokens.verify(request.token)
         if self.session is not None:
             return self._extend(self.session, identity)
+        resume = (request.resume.epoch, request.resume.seq) if request.resume else None
+        session, opened = await self._open(identity, request.device_id, resume)
+        await self._keep_recoverable(session, opened)
+        recovered = resume is not None and opened.reason is None
+        return self._welcome(session, opened, recovered=recovered)
+
+    async def _open(
+        self, identity: Identity, device_id: str | None, resume: tuple[str, int] | None
+    ) -> tuple[Session, Opened]:
         if not self.gateway.node.serving:
             raise Unavailable("This gateway process takes no new sessions now.")
         session = Session(
@@ -93,8 +154,7 @@ class UserConsumer(GatewayConsumer):
             order=self._new_order(),
             put_back=self._put_back,
         )
-        self._record = SessionRecord(request.device_id, identity.device_info, now_ms())
-        resume = (request.resume.epoch, request.resume.seq) if request.resume else None
+        self._record = SessionRecord(device_id, identity.device_info, now_ms())
         self._asked = session
         self.gateway.hub.attach(session)
         try:
@@ -107,8 +167,16 @@ class UserConsumer(GatewayConsumer):
         self.session = session
         self.deadlines.clear("auth")
         self._set_deadlines(session)
-        recovered = resume is not None and opened.reason is None
-        return self._welcome(session, opened, recovered=recovered, reason=opened.reason)
+        return session, opened
+
+    async def _keep_recoverable(self, session: Session, opened: Opened) -> None:
+        """Where the store does not take it, the client authenticates anew should it come back."""
+        if self._recovery_id is not None:
+            recoverable = Recoverable(
+                session.identity, self._record.device_id, opened.epoch, opened.position
+            )
+            with suppress(StoreUnavailable):
+                await self.gateway.recoveries.keep(self._recovery_id, recoverable)
 
     async def ping(self, _: Nothing) -> Pong:
         return Pong(timestamp())
@@ -149,13 +217,11 @@ class UserConsumer(GatewayConsumer):
     def _new_order(self) -> Order:
         return Order(stored=self.gateway.config.inbox_ttl_seconds > 0)
 
-    def _welcome(
-        self, session: Session, opened: Opened, *, recovered: bool, reason: str | None
-    ) -> Connected:
+    def _welcome(self, session: Session, opened: Opened, *, recovered: bool) -> Connected:
         """`connected` first, then the reply, then the history, then what is new."""
         connected = self._connected(session, opened.epoch, opened.seq)
         connected = structs.replace(
-            connected, recovered=recovered, missed=opened.missed, reason=reason or UNSET
+            connected, recovered=recovered, missed=opened.missed, reason=opened.reason or UNSET
         )
         session.push("connected", connected)
         self.gateway.hub.place(

@@ -16,7 +16,7 @@ AuthenticationFailed          pushed as authentication_error, then closed
 """
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class CloseCode(IntEnum):
@@ -33,6 +33,10 @@ class CloseCode(IntEnum):
     TOO_MANY_CONNECTIONS = 4429
     UNAVAILABLE = 4503
     SLOW_CONSUMER = 4508
+
+
+#: Of these a client does not come back unchanged.
+TERMINAL_CODES: Final = range(4400, 4500)
 
 
 class GatewayError(Exception):

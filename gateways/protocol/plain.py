@@ -36,6 +36,9 @@ class _Push(Struct, frozen=True):
 
 
 class PlainCodec:
+    max_invalid_frames = 10
+    recovery = False
+
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(_Request).decode
         self._encode = msgspec.json.Encoder().encode
@@ -50,6 +53,9 @@ class PlainCodec:
         data = bytes(request.data)
         return Inbound(request.event, request.id, b"{}" if data == b"null" else data)
 
+    def greeting(self, socket_id: str, recovery_id: str | None) -> bytes:  # noqa: ARG002
+        return b""
+
     def reply(self, event: str, request_id: int | str, payload: Payload) -> bytes:
         return self._encode(_Reply(event, request_id, payload))
 
@@ -62,7 +68,7 @@ class PlainCodec:
             body[1:],
         )
 
-    def message(self, recipient_id: str, seq: int, body: bytes) -> bytes:
+    def message(self, recipient_id: str, epoch: str, seq: int, body: bytes) -> bytes:  # noqa: ARG002
         return b'{"event":"message","data":{"recipientId":%b,"seq":%d,%b}' % (
             self._encode(recipient_id),
             seq,

@@ -99,9 +99,7 @@ def configuration(application: Application) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         ws_per_message_deflate=False,
-        # A message a little too large is answered `too_large`; far beyond that the server closes
-        # the socket with 1009. JSON may escape each byte, and a recipient's id takes 140.
-        ws_max_size=2 * settings.MAX_MESSAGE_BYTES + 140 * settings.MAX_RECIPIENTS,
+        ws_max_size=settings.MAX_FRAME_BYTES,
         ws_ping_interval=settings.WS_PING_INTERVAL / 1000,
         ws_ping_timeout=settings.WS_PING_TIMEOUT / 1000,
         timeout_graceful_shutdown=CLOSE_SECONDS,

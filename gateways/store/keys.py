@@ -70,6 +70,9 @@ class Keys:
     def node_users(self, node_id: str) -> str:
         return f"{self.prefix}node:{node_id}:users"
 
+    def recovery(self, recovery_id: str) -> str:
+        return f"{self.prefix}recovery:{escape(recovery_id)}"
+
     def limit(self, name: str, subject: str) -> str:
         return f"{self.prefix}limit:{name}:{escape(subject)}"
 

@@ -1,0 +1,1 @@
+"""Socket.IO under the gateways' consumers: Engine.IO over WebSocket and long-polling."""

@@ -1,0 +1,289 @@
+"""One Engine.IO connection: its heartbeat, its wire, and the consumer that speaks through it.
+
+To the consumer it is a WebSocket of ASGI's, whose frames are Socket.IO packets. It begins with the
+client's CONNECT packet and ends with its DISCONNECT, which is a goodbye; then another may begin.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from gateways.outbound import Send
+from gateways.protocol import engineio, socketio
+from gateways.protocol.engineio import InvalidPacket, Packet
+from gateways.protocol.errors import TERMINAL_CODES, CloseCode, InvalidFrame, InvalidPayload
+from gateways.protocol.events import Failure, parse
+from gateways.protocol.socketio import Auth
+from gateways.socketio.wires import PollingWire, Receive, WebSocketWire, Wire
+
+log = structlog.get_logger(__name__)
+
+Scope = dict[str, Any]
+Consumer = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOST: Final = {"type": "websocket.disconnect", "code": 1006}
+GOODBYE: Final = {"type": "websocket.disconnect", "code": 1000}
+#: As Socket.IO's own server: from the probe to the upgrade.
+UPGRADE_SECONDS: Final = 10.0
+#: Packets that mean nothing on a WebSocket: it is closed by its own means.
+POLLING_ONLY: Final = (engineio.NOOP.encode(), engineio.CLOSE.encode())
+#: While it is tried, a poll that waits is released so often.
+RELEASE_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the gateway's configuration says of Socket.IO."""
+
+    ping_interval_ms: int
+    ping_timeout_ms: int
+    max_payload_bytes: int
+    connect_timeout_seconds: float
+    #: Connection state recovery for everybody, asked for or not.
+    recovery: bool
+
+
+class Connection:
+    def __init__(
+        self,
+        sid: str,
+        wire: Wire,
+        scope: Scope,
+        *,
+        consumer: Callable[[bool], Consumer],
+        settings: Settings,
+    ) -> None:
+        """`scope` is that of the first request. `consumer` gives a new one, with connection state
+        recovery or without.
+        """
+        self.sid = sid
+        self.wire = wire
+        self._scope = scope
+        self._consumer = consumer
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        self._timer = self._loop.call_later(settings.ping_interval_ms / 1000, self._ping)
+        #: Whether the next consumer is still to hear that its socket is there.
+        self._begun = False
+        #: Binary packets that are still to come, and the one that they belong to.
+        self._attachments = 0
+        self._binary_frame = ""
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until either side ends it."""
+        upgrades = ["websocket"] if isinstance(self.wire, PollingWire) else []
+        self.wire.write(
+            [
+                engineio.open_packet(
+                    self.sid,
+                    upgrades=upgrades,
+                    ping_interval_ms=self._settings.ping_interval_ms,
+                    ping_timeout_ms=self._settings.ping_timeout_ms,
+                    max_payload_bytes=self._settings.max_payload_bytes,
+                )
+            ]
+        )
+        try:
+            while (auth := await self._connect()) is not None:
+                await self._serve(auth)
+            if not self.closed:
+                await self._close(CloseCode.NORMAL, "")
+        finally:
+            self._end()
+
+    async def _connect(self) -> Auth | None:
+        """Wait for a CONNECT packet to the namespace there is; None where the connection ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.connect_timeout_seconds):
+                while (packet := await self._next_message()) is not None:
+                    try:
+                        if (auth := self._greeted(packet)) is not None:
+                            return auth
+                    except InvalidFrame:
+                        return None
+        return None
+
+    def _greeted(self, packet: Packet) -> Auth | None:
+        """The auth of a CONNECT packet; None where it was refused. Raises InvalidFrame."""
+        if not isinstance(packet, str) or not packet.startswith(socketio.CONNECT):
+            raise InvalidFrame("A CONNECT packet comes first.")
+        asked = socketio.connect(packet)
+        if asked.namespace != "/":
+            self.wire.write([socketio.connect_error(asked.namespace, "Invalid namespace")])
+            return None
+        try:
+            return parse(asked.auth, Auth)
+        except InvalidPayload as error:
+            refused = socketio.connect_error("/", f"auth: {error}", Failure.of(error))
+            self.wire.write([refused])
+            return None
+
+    async def _serve(self, auth: Auth) -> None:
+        recovery = auth.recovery or self._settings.recovery
+        scope = {
+            **self._scope,
+            "type": "websocket",
+            "subprotocols": [],
+            "auth": auth,
+            "extensions": {"scarfall.socket": self},
+        }
+        self._begun = True
+        await self._consumer(recovery)(scope, self.receive, self.send)
+
+    def _end(self) -> None:
+        self._timer.cancel()
+        self._closed.set()
+
+    # --- what the consumer sees -------------------------------------------------------------------
+
+    async def receive(self) -> dict[str, Any]:
+        if self._begun:
+            self._begun = False
+            return {"type": "websocket.connect"}
+        while True:
+            packet = await self._next_message()
+            if packet is None:
+                return LOST
+            if isinstance(packet, str) and packet.startswith(socketio.EVENT):
+                return {"type": "websocket.receive", "text": packet}
+            try:
+                message = self._other(packet)
+            except InvalidFrame:
+                # As Socket.IO's own server: a client that breaks the protocol is not argued with.
+                await self._close(CloseCode.PROTOCOL_ABUSE, "")
+                return LOST
+            if message is not None:
+                return message
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.close":
+            code, reason = message["code"], message["reason"]
+            if code in TERMINAL_CODES:
+                # Without this packet the client would come back by itself.
+                self.wire.write([socketio.DISCONNECT.encode()])
+            await self._close(code, reason)
+
+    @property
+    def writable(self) -> asyncio.Event:
+        return self.wire.writable
+
+    def write_text(self, frames: Iterable[bytes]) -> int:
+        return self.wire.write(frames)
+
+    def close_now(self, code: int, reason: str) -> None:
+        self.wire.close_now(code, reason)
+        self._end()
+
+    async def _close(self, code: int, reason: str) -> None:
+        try:
+            await self.wire.close(code, reason)
+        finally:
+            self._closed.set()
+
+    # --- packets ----------------------------------------------------------------------------------
+
+    async def _next_message(self) -> Packet | None:
+        """The next packet that is Socket.IO's; Engine.IO's own are dealt with. None at the end."""
+        while True:
+            wire = self.wire
+            packet = await wire.receive()
+            if packet is None:
+                if wire is self.wire:
+                    return None
+                continue  # it was upgraded
+            if isinstance(packet, bytes) or packet.startswith(engineio.MESSAGE):
+                return packet
+            if packet.startswith(engineio.PONG):
+                self._timer.cancel()
+                self._timer = self._loop.call_later(
+                    self._settings.ping_interval_ms / 1000, self._ping
+                )
+            else:
+                # A close packet, or one that only a server sends, or none at all.
+                await self._close(CloseCode.NORMAL, "")
+                return None
+
+    def _other(self, packet: Packet) -> dict[str, Any] | None:
+        """What the consumer is to hear of a packet that is no plain event. Raises InvalidFrame."""
+        if isinstance(packet, bytes):
+            if not self._attachments:
+                raise InvalidFrame("A binary packet that nothing announced.")
+            self._attachments -= 1
+            if self._attachments or not self._binary_frame.startswith(socketio.BINARY_EVENT):
+                return None
+            return {"type": "websocket.receive", "text": self._binary_frame}
+        if self._attachments:
+            raise InvalidFrame("Binary packets were announced.")
+        match packet[:2]:
+            case socketio.DISCONNECT:
+                return GOODBYE
+            case socketio.ACK:
+                socketio.check_ack(packet)
+                return None
+            case socketio.BINARY_EVENT | socketio.BINARY_ACK:
+                self._attachments = socketio.attachments(packet)
+                self._binary_frame = packet
+                is_whole_event = not self._attachments and packet.startswith(socketio.BINARY_EVENT)
+                return {"type": "websocket.receive", "text": packet} if is_whole_event else None
+        raise InvalidFrame("No packet that a connected client sends.")
+
+    # --- heartbeat --------------------------------------------------------------------------------
+
+    def _ping(self) -> None:
+        self.wire.write([engineio.PING.encode()])
+        self._timer = self._loop.call_later(self._settings.ping_timeout_ms / 1000, self._overdue)
+
+    def _overdue(self) -> None:
+        self.close_now(CloseCode.NORMAL, "ping timeout")
+
+    # --- the upgrade ------------------------------------------------------------------------------
+
+    async def upgrade(self, new: WebSocketWire) -> None:
+        """Try a WebSocket that names this connection; where it passes the probe it takes over.
+
+        Returns when the connection, or the attempt, is over. Raises InvalidPacket where it can't be
+        upgraded.
+        """
+        old = self.wire
+        if not isinstance(old, PollingWire) or self.closed:
+            raise InvalidPacket("nothing to upgrade")
+        releasing: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(UPGRADE_SECONDS):
+                if await new.receive() != engineio.PROBE:
+                    raise InvalidPacket("no probe")
+                new.write([engineio.PROBED])
+                releasing = self._loop.create_task(_release_polls(old))
+                if await new.receive() != engineio.UPGRADE:
+                    raise InvalidPacket("no upgrade")
+        except TimeoutError:
+            raise InvalidPacket("no upgrade in time") from None
+        finally:
+            if releasing is not None:
+                releasing.cancel()
+        if not old.idle or self.wire is not old:
+            raise InvalidPacket("upgraded already, or with a request under way")
+        ended = old.down
+        new.write([packet for packet in old.discard() if packet[:1] not in POLLING_ONLY])
+        if ended:
+            await new.close(CloseCode.NORMAL, "")
+        else:
+            self.wire = new
+            await self._closed.wait()
+
+
+async def _release_polls(wire: PollingWire) -> None:
+    while True:
+        wire.release_poll()
+        await asyncio.sleep(RELEASE_SECONDS)

@@ -1,0 +1,197 @@
+"""What carries the packets of one Engine.IO connection: a WebSocket, or HTTP requests in turn."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from gateways.outbound import Send, Socket
+from gateways.protocol import engineio
+from gateways.protocol.engineio import InvalidPacket, Packet
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+#: What waits for the next poll before its reader counts as lagging, as asyncio's transports do.
+HIGH_WATER_BYTES: Final = 65_536
+#: Time for one that was ended to fetch its last packets.
+FAREWELL_SECONDS: Final = 10.0
+
+
+class Wire(ABC):
+    @property
+    @abstractmethod
+    def writable(self) -> asyncio.Event:
+        """Set while the reader keeps up."""
+
+    @abstractmethod
+    async def receive(self) -> Packet | None:
+        """The next packet; None once the wire is down, or another took its place."""
+
+    @abstractmethod
+    def write(self, packets: Iterable[bytes]) -> int:
+        """Write text packets at once. Returns how many bytes now wait to be sent."""
+
+    @abstractmethod
+    async def close(self, code: int, reason: str) -> None:
+        """Send what waits, then close."""
+
+    @abstractmethod
+    def close_now(self, code: int, reason: str) -> None:
+        """Close without waiting for what is still unsent."""
+
+
+class WebSocketWire(Wire):
+    def __init__(self, socket: Socket, receive: Receive, send: Send) -> None:
+        """`socket` is the server's own connection, or one made of `send`."""
+        self._socket = socket
+        self._receive = receive
+        self._send = send
+        self._lost = False
+
+    @property
+    def writable(self) -> asyncio.Event:
+        return self._socket.writable
+
+    async def receive(self) -> Packet | None:
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            self._lost = True
+            return None
+        text: str | None = message.get("text")
+        return text if text is not None else message["bytes"]
+
+    async def close(self, code: int, reason: str) -> None:
+        if not self._lost:
+            with suppress(OSError, RuntimeError):  # the peer may have been faster
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    def write(self, packets: Iterable[bytes]) -> int:
+        return self._socket.write_text(packets)
+
+    def close_now(self, code: int, reason: str) -> None:
+        self._socket.close_now(code, reason)
+
+
+class PollingWire(Wire):
+    """GETs fetch what waits, POSTs bring what comes; one of each at a time."""
+
+    def __init__(self, *, farewell_seconds: float = FAREWELL_SECONDS) -> None:
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._farewell_seconds = farewell_seconds
+        self._incoming: deque[Packet] = deque()
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._outgoing: list[bytes] = []
+        self._waiting_bytes = 0
+        self._fetched = asyncio.Event()
+        self._polling = False
+        self._posting = False
+        self._ready = asyncio.Event()
+        #: No packet comes through it any more; some may still go.
+        self.down = False
+
+    @property
+    def writable(self) -> asyncio.Event:
+        return self._writable
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that came was taken."""
+        return not self._incoming
+
+    # --- towards the connection -------------------------------------------------------------------
+
+    async def receive(self) -> Packet | None:
+        while not self._incoming:
+            self._taken.set()
+            if self.down:
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._incoming.popleft()
+
+    def write(self, packets: Iterable[bytes]) -> int:
+        if self.down:
+            return 0
+        for packet in packets:
+            self._outgoing.append(packet)
+            self._waiting_bytes += len(packet)
+        self._ready.set()
+        if self._waiting_bytes > HIGH_WATER_BYTES:
+            self._writable.clear()
+        return self._waiting_bytes
+
+    async def close(self, code: int, reason: str) -> None:  # noqa: ARG002
+        """Returns when the client has fetched the last packet, or did not in time."""
+        self._end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._farewell_seconds):
+                await self._fetched.wait()
+
+    def close_now(self, code: int, reason: str) -> None:  # noqa: ARG002
+        self.discard()
+
+    def discard(self) -> list[bytes]:
+        """Another wire takes over, or nobody. Returns what was still to be sent; a poll that waits
+        ends empty-handed.
+        """
+        unsent, self._outgoing, self._waiting_bytes = self._outgoing, [], 0
+        self._end()
+        self._fetched.set()
+        return unsent
+
+    def release_poll(self) -> None:
+        """Answer the poll that waits, if any: the client is about to change its transport."""
+        if self._polling and not self._outgoing:
+            self.write([engineio.NOOP.encode()])
+
+    def _end(self) -> None:
+        self.down = True
+        self._arrived.set()
+        self._ready.set()
+        self._taken.set()
+        self._writable.set()
+
+    # --- towards HTTP -----------------------------------------------------------------------------
+
+    async def poll(self) -> bytes:
+        """The payload of a GET, as soon as there is something. Raises InvalidPacket where another
+        one waits already: of the two answers the client would lose one.
+        """
+        if self._polling:
+            raise InvalidPacket("two polls at once")
+        self._polling = True
+        try:
+            if not self._outgoing and not self.down:
+                self._ready.clear()
+                await self._ready.wait()
+        finally:
+            self._polling = False
+        packets, self._outgoing, self._waiting_bytes = self._outgoing, [], 0
+        self._writable.set()
+        if not packets:
+            # On its own: the stock client would close before it hands on what stood beside it.
+            packets = [engineio.CLOSE.encode()]
+            self._fetched.set()
+        return engineio.join(packets)
+
+    async def post(self, packets: list[Packet]) -> None:
+        """Bring what a POST held. Returns when it is being worked on: a client is no faster than
+        its requests are served. Raises InvalidPacket where another POST is under way.
+        """
+        if self._posting:
+            raise InvalidPacket("two posts at once")
+        self._posting = True
+        try:
+            self._incoming.extend(packets)
+            self._taken.clear()
+            self._arrived.set()
+            if self.down:
+                self._fetched.set()  # whoever posts now has no use for a farewell
+            else:
+                await self._taken.wait()
+        finally:
+            self._posting = False
