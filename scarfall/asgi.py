@@ -135,6 +135,10 @@ class GatewayApplication:
         """What the store gave when it was last asked whether all is ready."""
         return self._gateway.durability.given if self._gateway is not None else None
 
+    def number_sessions(self, prefix: str) -> None:
+        """Among processes that share a port: what the ids of this one's sessions begin with."""
+        self._socketio.prefix = prefix
+
     async def drain(self) -> None:
         if self._gateway is not None:
             await self._gateway.drain()

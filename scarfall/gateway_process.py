@@ -1,6 +1,9 @@
 """A gateway process, as scarfall/supervisor.py starts it.
 
-python -m scarfall.gateway_process {user|internal} LISTENING_DESCRIPTOR LIFELINE_DESCRIPTOR
+python -m scarfall.gateway_process {user|internal} LISTENING_DESCRIPTOR LIFELINE_DESCRIPTOR \
+    [PROCESS INBOX_DESCRIPTOR OUTBOX_DESCRIPTOR…]
+
+The rest is there where several processes share the port: gateways/server/handover.py says what for.
 """
 
 import os
@@ -9,14 +12,26 @@ import sys
 
 
 def main() -> None:
-    gateway, listening_descriptor, lifeline_descriptor = sys.argv[1:]
+    gateway, listening_descriptor, lifeline_descriptor, *shared = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
 
+    from gateways.server.handover import Handover, prefix
     from gateways.server.worker import run
     from scarfall import asgi
 
     application = {"user": asgi.user_application, "internal": asgi.internal_application}[gateway]
-    run(application, socket.socket(fileno=int(listening_descriptor)), int(lifeline_descriptor))
+    handover = None
+    if shared:
+        process, *descriptors = map(int, shared)
+        inbox, *outboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        handover = Handover(process, inbox, outboxes)
+        application.number_sessions(prefix(process))
+    run(
+        application,
+        socket.socket(fileno=int(listening_descriptor)),
+        int(lifeline_descriptor),
+        handover,
+    )
 
 
 if __name__ == "__main__":

@@ -36,10 +36,16 @@ Step = Callable[[], None]
 class GatewayProcess:
     """One gateway process, started again whenever it dies."""
 
-    def __init__(self, gateway: str, name: str, listener: socket.socket) -> None:
+    def __init__(
+        self, gateway: str, name: str, listener: socket.socket, shared: Sequence[str] = ()
+    ) -> None:
+        """`shared`: its number among those that share the listener, and the descriptors by which
+        they hand connections to each other.
+        """
         self.gateway = gateway
         self.name = name
         self.listener = listener
+        self.shared = shared
         self.ready = asyncio.Event()
 
     async def keep(self) -> None:
@@ -66,8 +72,11 @@ class GatewayProcess:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     *("-m", "scarfall.gateway_process", self.gateway),
-                    *(str(self.listener.fileno()), str(theirs.fileno())),
-                    pass_fds=(self.listener.fileno(), theirs.fileno()),
+                    *(str(self.listener.fileno()), str(theirs.fileno()), *self.shared),
+                    pass_fds=(
+                        *(self.listener.fileno(), theirs.fileno()),
+                        *map(int, self.shared[1:]),
+                    ),
                     env={
                         **os.environ,
                         "SCARFALL_PROCESS": self.name,
@@ -125,17 +134,22 @@ def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
     """Serves until a signal asks for the end. Raises CannotStart, with nothing left running."""
     _make_data_dir()
     with ExitStack() as stack:
-        processes: list[tuple[str, str, socket.socket]] = []
+        processes: list[GatewayProcess] = []
         if "user" in gateways:
             listener = stack.enter_context(listen("PORT", settings.HOST, settings.PORT))
             count = settings.WEB_CONCURRENCY
-            names = ["user"] if count == 1 else [f"user-{n}" for n in range(1, count + 1)]
-            processes += [("user", name, listener) for name in names]
+            if count == 1:
+                processes.append(GatewayProcess("user", "user", listener))
+            else:
+                processes += [
+                    GatewayProcess("user", f"user-{number + 1}", listener, shared)
+                    for number, shared in enumerate(_mail_slots(count, stack))
+                ]
         if "internal" in gateways:
             listener = stack.enter_context(
                 listen("INTERNAL_PORT", settings.INTERNAL_HOST, settings.INTERNAL_PORT)
             )
-            processes.append(("internal", "internal", listener))
+            processes.append(GatewayProcess("internal", "internal", listener))
         if settings.REDIS_EMBEDDED:
             stack.enter_context(locked(settings.DATA_DIR))
         migrate()
@@ -150,7 +164,20 @@ def _make_data_dir() -> None:
         raise CannotStart(f"DATA_DIR: cannot write {settings.DATA_DIR}: {error.strerror}") from None
 
 
-async def _supervise(processes: list[tuple[str, str, socket.socket]], ready: Step) -> None:
+def _mail_slots(count: int, stack: ExitStack) -> list[list[str]]:
+    """For each of so many processes: its number, the descriptor at which it gets connections, and
+    those at which each of them does.
+    """
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
+    for end in (end for pair in pairs for end in pair):
+        stack.enter_context(end)
+    outboxes = [str(outbox.fileno()) for _, outbox in pairs]
+    return [
+        [str(number), str(inbox.fileno()), *outboxes] for number, (inbox, _) in enumerate(pairs)
+    ]
+
+
+async def _supervise(gateways: list[GatewayProcess], ready: Step) -> None:
     stopping = _cancel_on_signal()
     valkey = EmbeddedValkey(
         settings.REDIS_SOCKET,
@@ -162,7 +189,6 @@ async def _supervise(processes: list[tuple[str, str, socket.socket]], ready: Ste
         if settings.REDIS_EMBEDDED:
             await valkey.start()
         async with asyncio.TaskGroup() as group:
-            gateways = [GatewayProcess(*process) for process in processes]
             for gateway in gateways:
                 group.create_task(gateway.keep())
             if settings.REDIS_EMBEDDED:

@@ -1,9 +1,11 @@
 """uvicorn's HTTP protocol, made safe against peers that do not finish a request's head."""
 
 import asyncio
-from typing import cast
+from typing import ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateways.server.handover import LONGEST_REQUEST_LINE, Handover
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -13,10 +15,18 @@ class HttpProtocol(HttpToolsProtocol):
     max_head_bytes = 64 * 1024
     head_timer: asyncio.TimerHandle | None = None
     head_bytes = 0
+    #: Where several processes share a port: how each request comes to the right one.
+    handover: ClassVar[Handover | None] = None
+    #: What another process read of this connection before it handed it over.
+    inherited = b""
+    #: A request line that is not whole yet.
+    request_line = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_head()
+        if self.inherited:
+            self.data_received(self.inherited)
 
     def _expect_head(self) -> None:
         self.head_timer = self.loop.call_later(self.head_seconds, self.transport.abort)
@@ -31,6 +41,15 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if self.head_timer is None and (cycle is None or cycle.response_complete):
             self._expect_head()
+        if self.handover is not None and not self.head_bytes:
+            data = self.request_line + data
+            self.request_line = b""
+            if b"\n" not in data and len(data) < LONGEST_REQUEST_LINE:
+                self.request_line = data
+                return
+            owner = self.handover.owner(data)
+            if owner is not None and self.handover.give(owner, self.transport, data):
+                return
         self.head_bytes += len(data)
         super().data_received(data)
         if self.head_timer is not None and self.head_bytes > self.max_head_bytes:

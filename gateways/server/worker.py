@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import uvicorn
 from django.conf import settings
 
+from gateways.server.handover import Handover
 from gateways.server.http import HttpProtocol
 from gateways.server.websocket import WebSocketProtocol
 
@@ -50,6 +51,8 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         loop.add_reader(self.lifeline, self._stop_at_end_of_file)
         await super().startup(sockets)
+        if HttpProtocol.handover is not None and self.started:
+            HttpProtocol.handover.listen(self._adopt)
         with contextlib.suppress(OSError):
             self.lifeline.send(b"+")
 
@@ -57,6 +60,8 @@ class Server(uvicorn.Server):
         # First the door, then the goodbyes: whoever reconnects on hearing one must not land here.
         for server in self.servers:
             server.close()
+        if HttpProtocol.handover is not None:
+            HttpProtocol.handover.close()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.gateway.drain()
@@ -75,6 +80,17 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         yield
+
+    def _adopt(self, data: bytes) -> HttpProtocol:
+        """A protocol as uvicorn makes it for a connection that it accepts itself."""
+        protocol = HttpProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+        protocol.inherited = data
+        return protocol
 
     def _stop(self) -> None:
         self.should_exit = True
@@ -106,8 +122,17 @@ def configuration(application: Application) -> uvicorn.Config:
     )
 
 
-def run(application: Application, listening_socket: socket.socket, parent_pipe_fd: int) -> None:
-    """Serves until the parent says stop or is gone. Exits with code 3 where the start-up fails."""
+def run(
+    application: Application,
+    listening_socket: socket.socket,
+    parent_pipe_fd: int,
+    handover: Handover | None = None,
+) -> None:
+    """Serves until the parent says stop or is gone. Exits with code 3 where the start-up fails.
+
+    `handover`: where other processes serve the same socket.
+    """
+    HttpProtocol.handover = handover
     with socket.socket(fileno=parent_pipe_fd) as lifeline, listening_socket:
         lifeline.setblocking(False)
         server = Server(configuration(application), application.gateway, lifeline)

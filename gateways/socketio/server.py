@@ -41,15 +41,15 @@ class EngineServer:
         consumer: Callable[[bool], Consumer],
         settings: Settings,
         cors_origins: Collection[str],
-        process: str = "",
     ) -> None:
         """`consumer` gives the application that serves one socket, with connection state recovery
-        or without. `process`: what the ids of this process's connections begin with.
+        or without.
         """
+        #: What the ids of this process's connections begin with.
+        self.prefix = ""
         self._consumer = consumer
         self._settings = settings
         self._cors_origins = cors_origins
-        self._process = process
         self._connections: dict[str, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -156,7 +156,7 @@ class EngineServer:
         return connection
 
     def _make(self, wire: PollingWire | WebSocketWire, scope: Scope) -> Connection:
-        sid = self._process + secrets.token_urlsafe(15)
+        sid = self.prefix + secrets.token_urlsafe(15)
         connection = Connection(sid, wire, scope, consumer=self._consumer, settings=self._settings)
         self._connections[sid] = connection
         return connection
