@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
+from websockets.sync.client import connect as connect_in_thread
 
 from tests.e2e.client import dial, dial_as, eventually, token
 from tests.faults.conftest import VARIABLES, Field
@@ -23,15 +24,20 @@ MEBIBYTE = 1 << 20
 MAX_GROWTH_BYTES = 40 * MEBIBYTE
 
 
-@asynccontextmanager
-async def deaf(port: int, user_id: str) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
-    """Connected and authenticated, and reads nothing after that. Comes with its `connected`."""
+def narrow_socket(port: int) -> socket.socket:
+    """Whose kernel takes little for a reader that does not read."""
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
     narrow.connect(("127.0.0.1", port))
+    return narrow
+
+
+@asynccontextmanager
+async def deaf(port: int, user_id: str) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
+    """Connected and authenticated, and reads nothing after that. Comes with its `connected`."""
     async with websockets.connect(
         f"ws://127.0.0.1:{port}/ws",
-        sock=narrow,
+        sock=narrow_socket(port),
         compression=None,
         max_queue=1,
         ping_interval=None,
@@ -97,16 +103,35 @@ async def test_some_do_not_read(field: Field) -> None:
     await alice.socket.close()
 
 
+def ask_without_reading(port: int) -> None:
+    """Until the gateway has enough of it. In a thread, so that the load's own clients go on."""
+    with connect_in_thread(
+        f"ws://127.0.0.1:{port}/ws",
+        sock=narrow_socket(port),
+        compression=None,
+        max_queue=1,
+        ping_interval=None,
+        close_timeout=0.1,
+    ) as reader:
+        reader.send(json.dumps({"event": "authenticate", "data": {"token": token("flood")}}))
+        assert json.loads(reader.recv())["event"] == "connected"
+        # Each comes back to itself, and an answer with it.
+        data = {"recipientIds": ["flood"], "message": LARGE}
+        request = json.dumps({"event": "send_message", "id": 1, "data": data})
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                reader.send(request)
+
+
 async def test_one_asks_and_asks_and_never_reads(field: Field) -> None:
     async with load(field.urls) as at_work:
         await at_work.progress(100)
         before, largest = field.memory_bytes(0), 0
-        async with deaf(field.gateways[0].port, "flood") as (reader, _):
-            request = json.dumps({"event": "get_sessions", "id": "x" * 64})
-            with suppress(websockets.ConnectionClosed):
-                while True:
-                    await reader.send(request)
-                    largest = max(largest, field.memory_bytes(0))
+        flood = asyncio.create_task(asyncio.to_thread(ask_without_reading, field.gateways[0].port))
+        while not flood.done():
+            largest = max(largest, field.memory_bytes(0))
+            await asyncio.sleep(0.01)
+        await flood
         assert largest - before < MAX_GROWTH_BYTES
         await at_work.progress(200)
         assert (await at_work.finish()).faults() == []
