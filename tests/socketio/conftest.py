@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import deploy, name, pair
+from tests.e2e.conftest import deploy, deployment, name, pair
 from tests.e2e.gateways import Deployment, GatewayProcess
 from tests.valkey import Valkey
 
-__all__ = ["deploy", "name", "pair"]
+__all__ = ["deploy", "deployment", "name", "pair"]
 
 #: Of the service `herald`, which the environment names.
 HERALD_KEY = "a key that only herald knows"

@@ -1,0 +1,139 @@
+"""Stock Socket.IO clients from npm, in a Node process of their own."""
+
+import asyncio
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DIRECTORY = Path(__file__).parent / "js"
+PATIENCE_SECONDS = 30.0
+
+
+def installed() -> Path:
+    """The folder of the clients, with the packages of its lock. Skips where there is no npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is missing: install Node.js 18 or newer")
+    lock = (DIRECTORY / "package-lock.json").read_bytes()
+    stamp = DIRECTORY / "node_modules" / "stamp"
+    with (DIRECTORY / ".install-lock").open("w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_bytes() != lock:
+            subprocess.run(["npm", "ci"], cwd=DIRECTORY, check=True, capture_output=True)
+            stamp.write_bytes(lock)
+    return DIRECTORY
+
+
+class JsClient:
+    """One client. What happened to it is kept, in order."""
+
+    def __init__(self, node: "Node", name: str) -> None:
+        self.node = node
+        self.name = name
+        self.happened: list[dict[str, Any]] = []
+        self._acks = itertools.count()
+
+    def tell(self, what: str, **more: Any) -> None:
+        self.node.tell({"do": what, "client": self.name, **more})
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        return [what for what in self.happened if what["kind"] == kind]
+
+    def seen(self, event: str) -> list[list[Any]]:
+        """What the handlers of an event were given, so far."""
+        return [what["data"] for what in self.of_kind("event") if what["event"] == event]
+
+    def emit(self, event: str, *data: Any) -> None:
+        self.tell("emit", event=event, data=data, ack=None)
+
+    async def ask(self, event: str, *data: Any) -> Any:
+        """What its callback was given."""
+        ack = next(self._acks)
+        self.tell("emit", event=event, data=data, ack=ack)
+        await self.until(
+            lambda: any(what["ack"] == ack for what in self.of_kind("ack")), f"the ack of {event}"
+        )
+        (answer,) = next(what["answer"] for what in self.of_kind("ack") if what["ack"] == ack)
+        return answer
+
+    async def given(self, event: str, count: int = 1) -> list[list[Any]]:
+        """What the handlers of an event were given, once that often."""
+        await self.until(lambda: len(self.seen(event)) >= count, f"{count} of {event}")
+        return self.seen(event)
+
+    async def once(self, kind: str, count: int = 1) -> dict[str, Any]:
+        """The newest happening of a kind, once there are so many."""
+        await self.until(lambda: len(self.of_kind(kind)) >= count, f"{count} of {kind}")
+        return self.of_kind(kind)[-1]
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        await self.node.until(condition, f"{what} at {self.name}: {self.happened[-6:]}")
+
+
+class Node:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._clients: dict[str, JsClient] = {}
+        self._numbers = itertools.count()
+        self._happened = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+
+    def tell(self, command: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+
+    def open(self, url: str, *, library: str = "socket.io-client", **options: Any) -> JsClient:
+        """A client that connects, by itself and with these options."""
+        client = JsClient(self, f"client {next(self._numbers)}")
+        self._clients[client.name] = client
+        client.tell("open", url=url, options=options, library=library)
+        return client
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not condition():
+                    self._happened.clear()
+                    await self._happened.wait()
+        except TimeoutError:
+            raise AssertionError(f"waited in vain for {what}") from None
+
+    async def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+        await self._reader
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            what = json.loads(line)
+            self._clients[what["client"]].happened.append(what)
+            self._happened.set()
+
+
+@asynccontextmanager
+async def running_node() -> AsyncIterator[Node]:
+    directory = await asyncio.to_thread(installed)
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        "clients.mjs",
+        cwd=directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PATH": os.environ["PATH"]},
+        limit=1 << 24,
+    )
+    node = Node(process)
+    try:
+        yield node
+    finally:
+        await node.stop()

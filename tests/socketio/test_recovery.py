@@ -1,0 +1,240 @@
+"""Connection state recovery of the stock client, whichever end its connections come to."""
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Client, connect_as, dial_as, token
+from tests.e2e.conftest import Name, Pair
+from tests.e2e.gateways import Deployment, GatewayProcess
+from tests.socketio.clients import JsClient, Node, running_node
+
+RECIPIENTS = 50
+SENDERS = 20
+#: So that a test needs not wait for the client; by itself it begins with a second.
+QUICK: dict[str, Any] = {"reconnectionDelay": 100, "reconnectionDelayMax": 500}
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    async with running_node() as node:
+        yield node
+
+
+def at(gateway: GatewayProcess) -> str:
+    return f"http://127.0.0.1:{gateway.port}"
+
+
+def texts(client: JsClient) -> list[str]:
+    return [given[0]["message"] for given in client.seen("message")]
+
+
+both_ways = pytest.mark.parametrize("in_auth", [True, False], ids=["by auth", "by an event"])
+
+
+async def recovering(
+    node: Node, url: str, user_id: str, *, in_auth: bool = True, **options: Any
+) -> JsClient:
+    auth: dict[str, Any] = {"recovery": True}
+    if in_auth:
+        auth["token"] = token(user_id)
+    client = node.open(url, auth=auth, **QUICK, **options)
+    if not in_auth:
+        await client.once("connect")
+        client.emit("authenticate", {"token": token(user_id)})
+    await client.given("connected")
+    return client
+
+
+@both_ways
+@pytest.mark.parametrize("transports", [["polling", "websocket"], ["websocket"], ["polling"]])
+async def test_a_client_recovers_by_itself(
+    pair: Pair, node: Node, name: Name, *, in_auth: bool, transports: list[str]
+) -> None:
+    user_id = name("bob")
+    bob = await recovering(node, at(pair.first), user_id, in_auth=in_auth, transports=transports)
+    async with connect_as(pair.second.url, name("alice")) as alice:
+        for round_ in range(1, 4):
+            await alice.message(user_id, f"before {round_}")
+            await bob.until(lambda: texts(bob)[-1:] == [f"before {round_}"], "the message")  # noqa: B023
+            bob.tell("drop")
+            await bob.once("disconnect", round_)
+            await alice.message(user_id, f"meanwhile {round_}")
+            connect = await bob.once("connect", round_ + 1)
+            assert connect["recovered"] is True
+        await alice.message(user_id, "after")
+        await bob.until(lambda: texts(bob)[-1:] == ["after"], "the last message")
+        # It is authenticated as it was.
+        receipt = await bob.ask("send_message", {"recipientIds": [user_id], "message": "end"})
+        assert receipt["status"] == "sent"
+    expected = [f"{when} {n}" for n in (1, 2, 3) for when in ("before", "meanwhile")]
+    assert texts(bob)[:7] == [*expected, "after"]
+    offsets = [given[1] for given in bob.seen("message")]
+    assert len(set(offsets)) == len(offsets)
+
+
+async def test_a_client_that_got_nothing_yet_recovers(pair: Pair, node: Node, name: Name) -> None:
+    bob = await recovering(node, at(pair.first), name("bob"))
+    bob.tell("drop")
+    await bob.once("disconnect")
+    async with connect_as(pair.second.url, name("alice")) as alice:
+        await alice.message(name("bob"), "meanwhile")
+    assert (await bob.once("connect", 2))["recovered"] is True
+    await bob.given("message")
+    assert texts(bob) == ["meanwhile"]
+
+
+async def test_who_does_not_ask_for_it_gets_one_argument_and_no_pid(
+    pair: Pair, node: Node, name: Name
+) -> None:
+    bob = node.open(at(pair.first), auth={"token": token(name("bob"))}, **QUICK)
+    await bob.given("connected")
+    async with connect_as(pair.second.url, name("alice")) as alice:
+        await alice.message(name("bob"), "one")
+        (given,) = await bob.given("message")
+        assert len(given) == 1
+        bob.tell("drop")
+        assert (await bob.once("connect", 2))["recovered"] is not True
+        # The token is in its auth, and what nobody was handed comes all the same.
+        await alice.message(name("bob"), "two")
+        await bob.given("message", 2)
+
+
+async def test_it_may_be_on_for_everybody(node: Node, deployment: Deployment, name: Name) -> None:
+    gateway = await asyncio.to_thread(deployment.start, SOCKETIO_RECOVERY="true")
+    bob = node.open(at(gateway), auth={"token": token(name("bob"))}, **QUICK)
+    await bob.given("connected")
+    bob.tell("drop")
+    assert (await bob.once("connect", 2))["recovered"] is True
+
+
+async def test_a_goodbye_is_not_recovered(pair: Pair, node: Node, name: Name) -> None:
+    """Nor is who was sent away for good."""
+    bob = await recovering(node, at(pair.first), name("bob"))
+    other = await dial_as(pair.second.url, name("bob"))
+    session_id = bob.seen("connected")[0][0]["sessionId"]
+    assert (await other.request("close_session", {"sessionId": session_id}))["status"] == "success"
+    assert (await bob.once("disconnect"))["reason"] == "io server disconnect"
+    bob.tell("connect")
+    assert (await bob.once("connect", 2))["recovered"] is not True
+    bob.tell("disconnect")
+    await bob.once("disconnect", 2)
+    bob.tell("connect")
+    assert (await bob.once("connect", 3))["recovered"] is not True
+    await other.socket.close()
+
+
+async def test_a_resume_in_the_auth_is_exact(pair: Pair, node: Node, name: Name) -> None:
+    async with connect_as(pair.second.url, name("alice")) as alice:
+        first = node.open(at(pair.first), auth={"token": token(name("bob"))})
+        ((connected,),) = await first.given("connected")
+        for number in range(1, 6):
+            await alice.message(name("bob"), f"{number}")
+        await first.given("message", 5)
+    resume = {"epoch": connected["epoch"], "seq": 2}
+    by_auth = node.open(at(pair.second), auth={"token": token(name("bob")), "resume": resume})
+    by_event = node.open(at(pair.second))
+    await by_event.once("connect")
+    by_event.emit("authenticate", {"token": token(name("bob")), "resume": resume})
+    for client in (by_auth, by_event):
+        ((again,),) = await client.given("connected")
+        assert (again["recovered"], again["missed"]) == (True, 3)
+        await client.given("message", 3)
+        assert texts(client) == ["3", "4", "5"]
+
+
+# --- under load, with gateways that die -----------------------------------------------------------
+
+
+class Work:
+    """Plain senders at one gateway; recovering recipients at another's port."""
+
+    def __init__(self, recipients: dict[str, JsClient], senders: list[Client]) -> None:
+        self.recipients = recipients
+        self.accepted: dict[str, list[str]] = {user_id: [] for user_id in recipients}
+        self._going = True
+        self._senders = senders
+        self._tasks = [
+            asyncio.create_task(self._send(number, sender)) for number, sender in enumerate(senders)
+        ]
+
+    @property
+    def sent(self) -> int:
+        return sum(map(len, self.accepted.values()))
+
+    async def progress(self, count: int) -> None:
+        target = self.sent + count
+        async with asyncio.timeout(40):
+            while self.sent < target:  # noqa: ASYNC110 - of other tasks
+                await asyncio.sleep(0.02)
+
+    async def finish(self) -> None:
+        """Everybody got what was accepted for them: each once, each sender's in order."""
+        self._going = False
+        await asyncio.gather(*self._tasks)
+        for user_id, client in self.recipients.items():
+            promised = self.accepted[user_id]
+            await client.until(
+                lambda: set(texts(client)) >= set(promised),  # noqa: B023
+                f"{len(promised)} messages",
+            )
+            got = texts(client)
+            assert sorted(got) == sorted(promised)
+            for number in range(len(self._senders)):
+                of_one = [
+                    int(text.partition("-")[2]) for text in got if text.startswith(f"{number}-")
+                ]
+                assert of_one == sorted(of_one)
+
+    async def _send(self, number: int, sender: Client) -> None:
+        users = list(self.recipients)
+        for count in itertools.count():
+            if not self._going:
+                return
+            user_id = users[(number * 7 + count) % len(users)]
+            receipt = await sender.message(user_id, f"{number}-{count}")
+            assert receipt["recipients"]["failed"] == []
+            self.accepted[user_id].append(f"{number}-{count}")
+            await asyncio.sleep(0.02)
+
+
+async def begin(node: Node, name: Name, recipients_at: str, senders_at: str) -> Work:
+    recipients = {
+        name(f"r{n}"): await recovering(
+            node,
+            recipients_at,
+            name(f"r{n}"),
+            in_auth=n % 2 == 0,
+            transports=[["polling", "websocket"], ["websocket"], ["polling"]][n % 3],
+        )
+        for n in range(RECIPIENTS)
+    }
+    return Work(recipients, [await dial_as(senders_at, name(f"s{n}")) for n in range(SENDERS)])
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
+async def test_their_gateway_is(
+    node: Node, deployment: Deployment, name: Name, end: signal.Signals
+) -> None:
+    """Twice; its port is served again by another process, and every client recovers by itself."""
+    deployment.logs_stay_clean = False
+    first, second = await asyncio.to_thread(deployment.start_pair)
+    work = await begin(node, name, at(first), second.url)
+    await work.progress(200)
+    for round_ in (1, 2):
+        if end is signal.SIGKILL:
+            os.kill(first.node_pid, end)  # its supervisor starts another
+        else:
+            await asyncio.to_thread(first.stop)
+            first = await asyncio.to_thread(deployment.start, PORT=str(first.port))
+        for client in work.recipients.values():
+            assert (await client.once("connect", round_ + 1))["recovered"] is True
+        await work.progress(200)
+    await work.finish()
+    for client in work.recipients.values():
+        assert len(client.of_kind("connect")) == 3
