@@ -66,6 +66,8 @@ class Connection:
         self._consumer = consumer
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        #: This side has closed it, and takes no more packets.
+        self._closing = False
         self._closed = asyncio.Event()
         self._timer = self._loop.call_later(settings.ping_interval_ms / 1000, self._ping)
         #: Whether the next consumer is still to hear that its socket is there.
@@ -97,8 +99,9 @@ class Connection:
         try:
             while (auth := await self._connect()) is not None:
                 await self._serve(auth)
-            if not self.closed:
+            if not self._closing:
                 await self._close(CloseCode.NORMAL, "")
+            await self.wire.farewell()
         finally:
             self._end()
 
@@ -182,20 +185,19 @@ class Connection:
         return self.wire.write(frames)
 
     def close_now(self, code: int, reason: str) -> None:
+        self._closing = True
         self.wire.close_now(code, reason)
         self._end()
 
     async def _close(self, code: int, reason: str) -> None:
-        try:
-            await self.wire.close(code, reason)
-        finally:
-            self._closed.set()
+        self._closing = True
+        await self.wire.close(code, reason)
 
     # --- packets ----------------------------------------------------------------------------------
 
     async def _next_message(self) -> Packet | None:
         """The next packet that is Socket.IO's; Engine.IO's own are dealt with. None at the end."""
-        while True:
+        while not self._closing:
             wire = self.wire
             packet = await wire.receive()
             if packet is None:
@@ -209,10 +211,11 @@ class Connection:
                 self._timer = self._loop.call_later(
                     self._settings.ping_interval_ms / 1000, self._ping
                 )
-            else:
-                # A close packet, or one that only a server sends, or none at all.
+            elif packet == engineio.CLOSE:
+                self.close_now(CloseCode.NORMAL, "")
+            else:  # one that only a server sends, or none at all
                 await self._close(CloseCode.NORMAL, "")
-                return None
+        return None
 
     def _other(self, packet: Packet) -> dict[str, Any] | None:
         """What the consumer is to hear of a packet that is no plain event. Raises InvalidFrame."""

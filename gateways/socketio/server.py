@@ -23,6 +23,9 @@ TEXT: Final = (b"content-type", b"text/plain; charset=UTF-8")
 JSON: Final = (b"content-type", b"application/json")
 NOT_CACHED: Final = (b"cache-control", b"no-store")
 
+#: For those who poll to hear that the server goes, and that they are to come back.
+FAREWELL_SECONDS: Final = 1.0
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -61,7 +64,11 @@ class EngineServer:
             await _refuse(scope, send, refused.refusal, self._cors(scope))
 
     async def stop(self) -> None:
-        """End what no consumer ends: connections that wait for their CONNECT packet."""
+        """End what no consumer ends: connections that wait for their CONNECT packet, or whose
+        clients are not done with fetching the last ones.
+        """
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=FAREWELL_SECONDS)
         for connection in list(self._connections.values()):
             connection.close_now(CloseCode.SERVICE_RESTART, "The server restarts.")
         await asyncio.gather(*self._tasks, return_exceptions=True)

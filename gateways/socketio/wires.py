@@ -35,7 +35,11 @@ class Wire(ABC):
 
     @abstractmethod
     async def close(self, code: int, reason: str) -> None:
-        """Send what waits, then close."""
+        """Send what waits, then close. Does not wait for the peer."""
+
+    @abstractmethod
+    async def farewell(self) -> None:
+        """Once closed: wait until the peer has what was sent, or has had the time for it."""
 
     @abstractmethod
     def close_now(self, code: int, reason: str) -> None:
@@ -66,6 +70,9 @@ class WebSocketWire(Wire):
         if not self._lost:
             with suppress(OSError, RuntimeError):  # the peer may have been faster
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def farewell(self) -> None:
+        return
 
     def write(self, packets: Iterable[bytes]) -> int:
         return self._socket.write_text(packets)
@@ -125,8 +132,9 @@ class PollingWire(Wire):
         return self._waiting_bytes
 
     async def close(self, code: int, reason: str) -> None:  # noqa: ARG002
-        """Returns when the client has fetched the last packet, or did not in time."""
         self._end()
+
+    async def farewell(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._farewell_seconds):
                 await self._fetched.wait()

@@ -27,10 +27,16 @@ class Answer:
 
 
 async def request(
-    port: int, method: str, target: str, body: str = "", *, headers: Mapping[str, str] | None = None
+    port: int,
+    method: str,
+    target: str,
+    body: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+    address: str = "127.0.0.1",
 ) -> Answer:
-    """One HTTP request on a connection of its own."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    """One HTTP request on a connection of its own, from an address of this machine."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     try:
         payload = body.encode()
         lines = [
@@ -98,18 +104,21 @@ class RawWebSocket:
 
 
 class RawPolling:
-    def __init__(self, port: int, handshake: dict[str, Any]) -> None:
+    def __init__(self, port: int, handshake: dict[str, Any], address: str) -> None:
         self.port = port
+        self.address = address
         self.handshake = handshake
         self.backlog: list[str] = []
         self.sid: str = handshake["sid"]
         self._received: list[str] = []
 
     async def post(self, payload: str) -> Answer:
-        return await request(self.port, "POST", target("polling", self.sid), payload)
+        sid = target("polling", self.sid)
+        return await request(self.port, "POST", sid, payload, address=self.address)
 
     async def poll(self) -> Answer:
-        return await request(self.port, "GET", target("polling", self.sid))
+        sid = target("polling", self.sid)
+        return await request(self.port, "GET", sid, address=self.address)
 
     async def send(self, packet: str | bytes) -> None:
         if isinstance(packet, bytes):
@@ -144,18 +153,19 @@ async def open_websocket(port: int, **options: Any) -> RawWebSocket:
     return RawWebSocket(socket, json.loads(packet[1:]))
 
 
-async def open_polling(port: int) -> RawPolling:
-    answer = await request(port, "GET", target("polling"))
+async def open_polling(port: int, *, address: str = "127.0.0.1") -> RawPolling:
+    answer = await request(port, "GET", target("polling"), address=address)
     assert answer.status == 200, answer
     assert answer.body.startswith("0")
-    return RawPolling(port, json.loads(answer.body[1:]))
+    return RawPolling(port, json.loads(answer.body[1:]), address)
 
 
 @asynccontextmanager
-async def opened(transport: str, port: int) -> AsyncIterator[Raw]:
+async def opened(transport: str, port: int, **options: Any) -> AsyncIterator[Raw]:
     """A connection without a Socket.IO handshake."""
     raw: Raw
-    raw = await (open_polling(port) if transport == "polling" else open_websocket(port))
+    open_ = open_polling if transport == "polling" else open_websocket
+    raw = await open_(port, **options)
     try:
         yield raw
     finally:
@@ -164,9 +174,11 @@ async def opened(transport: str, port: int) -> AsyncIterator[Raw]:
 
 
 @asynccontextmanager
-async def connected(transport: str, port: int, auth: Any = None) -> AsyncIterator[Raw]:
+async def connected(
+    transport: str, port: int, auth: Any = None, **options: Any
+) -> AsyncIterator[Raw]:
     """One whose CONNECT packet was taken."""
-    async with opened(transport, port) as raw:
+    async with opened(transport, port, **options) as raw:
         await raw.send("40" + (json.dumps(auth) if auth is not None else ""))
         packet = await raw.receive()
         assert packet.startswith('40{"sid":'), packet
