@@ -1,0 +1,1 @@
+"""What it costs: measured on this machine, against a server of the benchmark's own."""

@@ -1,0 +1,149 @@
+"""What a Socket.IO frame costs, as a multiple of a plain one: the gateway's CPU time for each.
+
+In: pings, each with its answer. Out: messages to fifty sockets. One format after the other, again
+and again, against one server, so that whatever else the machine does falls on both alike.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from benchmarks.server import Server, running_server, token
+
+#: A Socket.IO frame may cost so much more than a plain one.
+LIMIT = 1.3
+ROUNDS = 5
+SOCKETS = 50
+PINGS_A_SOCKET = 600
+#: Sent before the first answer is read, so that the server has work at hand.
+WINDOW = 8
+MESSAGES = 600
+
+
+@dataclass(frozen=True)
+class Format:
+    name: str
+    path: str
+    hello: Callable[[str], str]
+    ping: str
+    message: Callable[[list[str]], str]
+
+
+PLAIN = Format(
+    "plain",
+    "/ws",
+    lambda token: json.dumps({"event": "authenticate", "data": {"token": token}}),
+    '{"event":"ping","id":1}',
+    lambda users: json.dumps(
+        {"event": "send_message", "id": 1, "data": {"recipientIds": users, "message": "x" * 60}}
+    ),
+)
+SOCKETIO = Format(
+    "Socket.IO",
+    "/socket.io/?EIO=4&transport=websocket",
+    lambda token: "40" + json.dumps({"token": token}),
+    '421["ping"]',
+    lambda users: (
+        "421" + json.dumps(["send_message", {"recipientIds": users, "message": "x" * 60}])
+    ),
+)
+
+
+async def dial(server: Server, spoken: Format, user_id: str) -> ClientConnection:
+    url = f"ws://127.0.0.1:{server.port}{spoken.path}"
+    socket = await websockets.connect(url, compression=None, max_queue=None)
+    await socket.send(spoken.hello(token(user_id)))
+    while '"connected"' not in await receive(socket):
+        continue
+    return socket
+
+
+async def receive(socket: ClientConnection) -> str:
+    """The next frame, Engine.IO's heartbeat aside."""
+    while (frame := str(await socket.recv())) == "2":
+        await socket.send("3")
+    return frame
+
+
+async def pings(sockets: list[ClientConnection], spoken: Format) -> int:
+    """Returns how many frames came in."""
+
+    async def one(socket: ClientConnection) -> None:
+        for _ in range(WINDOW):
+            await socket.send(spoken.ping)
+        for number in range(PINGS_A_SOCKET):
+            await receive(socket)
+            if number < PINGS_A_SOCKET - WINDOW:
+                await socket.send(spoken.ping)
+
+    await asyncio.gather(*map(one, sockets))
+    return len(sockets) * PINGS_A_SOCKET
+
+
+async def messages(sockets: list[ClientConnection], spoken: Format) -> int:
+    """Returns how many messages went out."""
+    sender, users = sockets[0], [f"{spoken.name}-{n}" for n in range(len(sockets))]
+    request = spoken.message(users)
+
+    async def send() -> None:
+        for _ in range(MESSAGES):
+            await sender.send(request)
+            await asyncio.sleep(0)
+
+    async def read(socket: ClientConnection, count: int) -> None:
+        for _ in range(count):
+            await receive(socket)
+
+    answers = MESSAGES  # the sender's, beside its own messages
+    await asyncio.gather(
+        send(),
+        read(sender, MESSAGES + answers),
+        *(read(socket, MESSAGES) for socket in sockets[1:]),
+    )
+    return len(sockets) * MESSAGES
+
+
+async def measure(
+    server: Server,
+    work: Callable[[list[ClientConnection], Format], Awaitable[int]],
+    sockets: dict[str, list[ClientConnection]],
+) -> dict[str, float]:
+    """Microseconds of CPU a frame, the median of all rounds."""
+    costs: dict[str, list[float]] = {PLAIN.name: [], SOCKETIO.name: []}
+    for _ in range(ROUNDS + 1):
+        for spoken in (PLAIN, SOCKETIO):
+            before = server.cpu_seconds()
+            frames = await work(sockets[spoken.name], spoken)
+            costs[spoken.name].append((server.cpu_seconds() - before) / frames * 1e6)
+    # The first round warms up.
+    return {name: statistics.median(each[1:]) for name, each in costs.items()}
+
+
+async def main() -> int:
+    worst = 0.0
+    with running_server() as server:
+        sockets = {
+            spoken.name: [await dial(server, spoken, f"{spoken.name}-{n}") for n in range(SOCKETS)]
+            for spoken in (PLAIN, SOCKETIO)
+        }
+        for title, work in (("in, with its answer", pings), ("out, of a message", messages)):
+            cost = await measure(server, work, sockets)
+            ratio = cost[SOCKETIO.name] / cost[PLAIN.name]
+            worst = max(worst, ratio)
+            print(
+                f"a frame {title:22} plain {cost[PLAIN.name]:6.1f} µs"
+                f"   Socket.IO {cost[SOCKETIO.name]:6.1f} µs   ratio {ratio:.2f}"
+            )
+    if worst > LIMIT:
+        print(f"Socket.IO costs more than {LIMIT} times as much", file=sys.stderr)
+    return int(worst > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
