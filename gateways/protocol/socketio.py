@@ -3,7 +3,7 @@
 Rules are the Socket.IO protocol's, version 5 (socketio/socket.io, docs/socket.io-protocol). A frame
 begins with Engine.IO's `4`, for "message", then comes the packet's own type. python-socketio's
 packet classes build a tree of Python objects of each packet; here data stays as it came until its
-Struct is known, and a stored message's body is spliced in: docs/architecture.md says what that saves.
+Struct is known, and a stored message is spliced in (docs/architecture.md: what that saves).
 """
 
 import re
