@@ -31,14 +31,18 @@ SCRIPT = """
 HAPPENED = "event => window.happened.find(([name]) => name === event)"
 
 
+class Pages(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """What the browser asks for is of no interest."""
+
+
 @pytest.fixture
 def page_origin(tmp_path: Path) -> Iterator[str]:
     """A web server with one page, that is not ours."""
     build = installed() / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"
     shutil.copy(build, tmp_path)
     (tmp_path / "index.html").write_text(PAGE)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    handler = functools.partial(Pages, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
