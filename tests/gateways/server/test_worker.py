@@ -173,5 +173,10 @@ async def test_a_drain_that_goes_wrong_does_not_keep_the_process(
 
 
 def test_a_message_a_little_too_large_reaches_the_consumer(settings: Any) -> None:
-    settings.MAX_MESSAGE_BYTES, settings.MAX_RECIPIENTS = 1000, 10
+    settings.MAX_FRAME_BYTES = 3400
     assert worker.configuration(Application(_nothing)).ws_max_size == 3400
+
+
+def test_the_largest_frame_holds_a_message_whose_every_byte_is_escaped(settings: Any) -> None:
+    escaped, recipients = 2 * settings.MAX_MESSAGE_BYTES, 140 * settings.MAX_RECIPIENTS
+    assert settings.MAX_FRAME_BYTES == escaped + recipients
