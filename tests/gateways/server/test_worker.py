@@ -179,4 +179,4 @@ def test_a_message_a_little_too_large_reaches_the_consumer(settings: Any) -> Non
 
 def test_the_largest_frame_holds_a_message_whose_every_byte_is_escaped(settings: Any) -> None:
     escaped, recipients = 2 * settings.MAX_MESSAGE_BYTES, 140 * settings.MAX_RECIPIENTS
-    assert settings.MAX_FRAME_BYTES == escaped + recipients
+    assert escaped + recipients == settings.MAX_FRAME_BYTES
