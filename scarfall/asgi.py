@@ -164,6 +164,7 @@ class GatewayApplication:
                 ping_timeout_ms=settings.WS_PING_TIMEOUT,
                 max_payload_bytes=settings.MAX_FRAME_BYTES,
                 connect_timeout_seconds=settings.AUTH_TIMEOUT,
+                max_outbound_bytes=settings.MAX_OUTBOUND_BYTES,
                 recovery=settings.SOCKETIO_RECOVERY,
             ),
             cors_origins=settings.CORS_ORIGIN,

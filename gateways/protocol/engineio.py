@@ -6,7 +6,6 @@ packet is its type, one digit, and its data; a binary one travels bare in a WebS
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,7 +81,7 @@ def split(payload: bytes) -> list[Packet]:
     """The packets of a payload, binary ones as bytes. Raises InvalidPacket."""
     try:
         return [_packet(part) for part in payload.decode().split(SEPARATOR)]
-    except (UnicodeDecodeError, binascii.Error) as error:
+    except ValueError as error:  # no UTF-8, no ASCII in base64, or no base64 at all
         raise InvalidPacket(str(error)) from None
 
 

@@ -27,6 +27,8 @@ from gateways.protocol.events import (
 
 CONNECT: Final = "40"
 DISCONNECT: Final = "41"
+#: From a client: that of the default namespace, which may be named.
+GOODBYES: Final = (DISCONNECT, DISCONNECT + "/,")
 EVENT: Final = "42"
 ACK: Final = "43"
 BINARY_EVENT: Final = "45"
@@ -167,7 +169,14 @@ def check_ack(frame: str) -> None:
 
     Raises InvalidFrame.
     """
-    header = frame.partition("[")[0][2:]
+    start = frame.find("[")
+    if start < 0:
+        raise InvalidFrame("The packet has no payload.")
+    try:
+        msgspec.json.decode(frame[start:])
+    except (RecursionError, msgspec.DecodeError, UnicodeError):
+        raise InvalidFrame("The arguments of an acknowledgement are an array.") from None
+    header = frame[2:start]
     _request_id(header.partition("-")[2] if frame.startswith(BINARY_ACK) else header)
 
 

@@ -43,6 +43,7 @@ class Settings:
     ping_timeout_ms: int
     max_payload_bytes: int
     connect_timeout_seconds: float
+    max_outbound_bytes: int
     #: Connection state recovery for everybody, asked for or not.
     recovery: bool
 
@@ -123,14 +124,18 @@ class Connection:
             raise InvalidFrame("A CONNECT packet comes first.")
         asked = socketio.connect(packet)
         if asked.namespace != "/":
-            self.wire.write([socketio.connect_error(asked.namespace, "Invalid namespace")])
+            self._refuse(socketio.connect_error(asked.namespace, "Invalid namespace"))
             return None
         try:
             return parse(asked.auth, Auth)
         except InvalidPayload as error:
-            refused = socketio.connect_error("/", f"auth: {error}", Failure.of(error))
-            self.wire.write([refused])
+            self._refuse(socketio.connect_error("/", f"auth: {error}", Failure.of(error)))
             return None
+
+    def _refuse(self, connect_error: bytes) -> None:
+        """No consumer bounds what is written so."""
+        if self.wire.write([connect_error]) > self._settings.max_outbound_bytes:
+            self.close_now(CloseCode.SLOW_CONSUMER, "The reader does not keep up.")
 
     async def _serve(self, auth: Auth) -> None:
         recovery = auth.recovery or self._settings.recovery
@@ -158,7 +163,11 @@ class Connection:
             packet = await self._next_message()
             if packet is None:
                 return LOST
-            if isinstance(packet, str) and packet.startswith(socketio.EVENT):
+            if (
+                isinstance(packet, str)
+                and packet.startswith(socketio.EVENT)
+                and not self._attachments
+            ):
                 return {"type": "websocket.receive", "text": packet}
             try:
                 message = self._other(packet)
@@ -229,8 +238,12 @@ class Connection:
         if self._attachments:
             raise InvalidFrame("Binary packets were announced.")
         match packet[:2]:
-            case socketio.DISCONNECT:
+            case socketio.DISCONNECT if packet in socketio.GOODBYES:
                 return GOODBYE
+            case socketio.CONNECT if (asked := socketio.connect(packet)).namespace != "/":
+                # One more namespace over the connection that the stock client has already.
+                self._refuse(socketio.connect_error(asked.namespace, "Invalid namespace"))
+                return None
             case socketio.ACK:
                 socketio.check_ack(packet)
                 return None

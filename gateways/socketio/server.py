@@ -113,7 +113,8 @@ class EngineServer:
             if method == "GET":
                 body = await _poll(wire, receive)
             else:
-                await wire.post(engineio.split(await self._body(receive)))
+                with wire.posting():
+                    await wire.post(engineio.split(await self._body(receive)))
                 body = b"ok"
         except (InvalidPacket, Refused, ConnectionError) as error:
             connection.close_now(CloseCode.NORMAL, str(error))

@@ -3,8 +3,8 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from gateways.outbound import Send, Socket
@@ -186,20 +186,27 @@ class PollingWire(Wire):
             self._fetched.set()
         return engineio.join(packets)
 
-    async def post(self, packets: list[Packet]) -> None:
-        """Bring what a POST held. Returns when it is being worked on: a client is no faster than
-        its requests are served. Raises InvalidPacket where another POST is under way.
+    @contextmanager
+    def posting(self) -> Iterator[None]:
+        """A POST is under way, from its first byte. Raises InvalidPacket where another one is: of
+        the two nobody knows which comes first.
         """
         if self._posting:
             raise InvalidPacket("two posts at once")
         self._posting = True
         try:
-            self._incoming.extend(packets)
-            self._taken.clear()
-            self._arrived.set()
-            if self.down:
-                self._fetched.set()  # whoever posts now has no use for a farewell
-            else:
-                await self._taken.wait()
+            yield
         finally:
             self._posting = False
+
+    async def post(self, packets: list[Packet]) -> None:
+        """Bring what a POST held. Returns when it is being worked on: a client is no faster than
+        its requests are served.
+        """
+        self._incoming.extend(packets)
+        self._taken.clear()
+        self._arrived.set()
+        if self.down:
+            self._fetched.set()  # whoever posts now has no use for a farewell
+        else:
+            await self._taken.wait()

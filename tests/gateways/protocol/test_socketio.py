@@ -110,9 +110,10 @@ def test_an_acknowledgement_does_no_harm(frame: str) -> None:
     socketio.check_ack(frame)
 
 
-def test_a_malformed_acknowledgement_is_refused() -> None:
+@pytest.mark.parametrize("frame", ["43", "43x[]", "431[", '431["a"', "431[]x", "43{}"])
+def test_a_malformed_acknowledgement_is_refused(frame: str) -> None:
     with pytest.raises(InvalidFrame):
-        socketio.check_ack("43x[]")
+        socketio.check_ack(frame)
 
 
 # --- connecting -----------------------------------------------------------------------------------
