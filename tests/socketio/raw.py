@@ -26,36 +26,66 @@ class Answer:
         return json.loads(self.body)
 
 
+class Begun:
+    """A request whose body is sent as a test likes. To leave its context is to give it up."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def answer(self) -> Answer:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            raw = await self._reader.read()
+        head, _, content = raw.partition(b"\r\n\r\n")
+        status, *fields = head.decode().split("\r\n")
+        pairs = (field.partition(": ") for field in fields)
+        named = {name.lower(): value for name, _, value in pairs}
+        return Answer(int(status.split()[1]), named, content.decode())
+
+
+@asynccontextmanager
+async def begun(
+    port: int,
+    method: str,
+    target: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    body: bytes = b"",
+    address: str = "127.0.0.1",
+) -> AsyncIterator[Begun]:
+    """The head of an HTTP request and the beginning of its body, on a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    try:
+        lines = [
+            f"{method} {target} HTTP/1.1",
+            f"host: 127.0.0.1:{port}",
+            "connection: close",
+            *(f"{name}: {value}" for name, value in (headers or {}).items()),
+        ]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        yield Begun(reader, writer)
+    finally:
+        writer.close()
+
+
 async def request(
     port: int,
     method: str,
     target: str,
-    body: str = "",
+    body: str | bytes = "",
     *,
     headers: Mapping[str, str] | None = None,
     address: str = "127.0.0.1",
 ) -> Answer:
     """One HTTP request on a connection of its own, from an address of this machine."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
-    try:
-        payload = body.encode()
-        lines = [
-            f"{method} {target} HTTP/1.1",
-            f"host: 127.0.0.1:{port}",
-            "connection: close",
-            f"content-length: {len(payload)}",
-            *(f"{name}: {value}" for name, value in (headers or {}).items()),
-        ]
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + payload)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            raw = await reader.read()
-    finally:
-        writer.close()
-    head, _, content = raw.partition(b"\r\n\r\n")
-    status, *fields = head.decode().split("\r\n")
-    pairs = (field.partition(": ") for field in fields)
-    named = {name.lower(): value for name, _, value in pairs}
-    return Answer(int(status.split()[1]), named, content.decode())
+    payload = body.encode() if isinstance(body, str) else body
+    headers = {"content-length": str(len(payload)), **(headers or {})}
+    async with begun(port, method, target, headers, body=payload, address=address) as begun_:
+        return await begun_.answer()
 
 
 def target(transport: str, sid: str | None = None) -> str:
@@ -112,7 +142,7 @@ class RawPolling:
         self.sid: str = handshake["sid"]
         self._received: list[str] = []
 
-    async def post(self, payload: str) -> Answer:
+    async def post(self, payload: str | bytes) -> Answer:
         sid = target("polling", self.sid)
         return await request(self.port, "POST", sid, payload, address=self.address)
 
@@ -158,6 +188,27 @@ async def open_polling(port: int, *, address: str = "127.0.0.1") -> RawPolling:
     assert answer.status == 200, answer
     assert answer.body.startswith("0")
     return RawPolling(port, json.loads(answer.body[1:]), address)
+
+
+@asynccontextmanager
+async def probing(raw: RawPolling) -> AsyncIterator[RawWebSocket]:
+    """A WebSocket that names a polling session; its probe was answered, `5` is still to come."""
+    url = f"ws://127.0.0.1:{raw.port}{target('websocket', raw.sid)}"
+    async with websockets.connect(url, compression=None) as socket:
+        probed = RawWebSocket(socket, raw.handshake)
+        await probed.send("2probe")
+        assert await probed.receive() == "3probe"
+        yield probed
+
+
+async def is_known(raw: Raw, port: int) -> bool:
+    """Whether the gateway has the session. An attempt to upgrade it harms none."""
+    url = f"ws://127.0.0.1:{port}{target('websocket', raw.sid)}"
+    try:
+        async with websockets.connect(url):
+            return True
+    except websockets.InvalidStatus as refused:
+        return bool(json.loads(refused.response.body or b"")["code"] != 1)
 
 
 @asynccontextmanager

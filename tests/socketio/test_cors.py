@@ -6,7 +6,7 @@ import websockets
 from tests.e2e.conftest import Pair
 from tests.e2e.gateways import GatewayProcess
 from tests.socketio.conftest import ORIGIN
-from tests.socketio.raw import open_websocket, request, target
+from tests.socketio.raw import open_polling, open_websocket, request, target
 
 ELSEWHERE = "http://elsewhere.example"
 
@@ -57,4 +57,56 @@ async def test_where_all_are_allowed_each_is_named(pair: Pair) -> None:
     answer = await request(pair.first.port, "GET", target("polling"), headers=headers)
     assert answer.headers["access-control-allow-origin"] == ELSEWHERE
     raw = await open_websocket(pair.first.port, origin=websockets.Origin(ELSEWHERE))
+    await raw.close()
+
+
+async def test_every_request_of_an_allowed_origin_is_answered_with_its_name(
+    gateways: GatewayProcess,
+) -> None:
+    """A POST, a poll, one that is too large, and one that comes too late."""
+    raw = await open_polling(gateways.port)
+    path = target("polling", raw.sid)
+    too_much = "x" * (raw.handshake["maxPayload"] + 1)
+    for method, body, status in [
+        ("POST", "40", 200),
+        ("GET", "", 200),
+        ("PUT", "", 400),
+        ("POST", too_much, 413),
+        ("GET", "", 400),
+    ]:
+        answer = await request(gateways.port, method, path, body, headers={"origin": ORIGIN})
+        assert answer.status == status
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["access-control-allow-credentials"] == "true"
+        assert answer.headers["vary"] == "Origin"
+
+
+async def test_another_origin_does_a_session_no_harm(gateways: GatewayProcess) -> None:
+    raw = await open_polling(gateways.port)
+    path = target("polling", raw.sid)
+    for method, body in [("GET", ""), ("POST", "1"), ("POST", "40")]:
+        for origin in (ELSEWHERE, "null", ORIGIN.upper(), ORIGIN + ".example", ORIGIN + ":81", ""):
+            answer = await request(gateways.port, method, path, body, headers={"origin": origin})
+            assert answer.status == 403
+            assert "access-control-allow-origin" not in answer.headers
+    await raw.send("40")
+    assert (await raw.receive()).startswith('40{"sid":')
+    await raw.close()
+
+
+async def test_a_preflight_that_names_no_headers_allows_the_stock_clients(
+    gateways: GatewayProcess,
+) -> None:
+    for path in (target("polling"), target("polling", "unknown"), "/socket.io/"):
+        answer = await request(gateways.port, "OPTIONS", path, headers={"origin": ORIGIN})
+        assert (answer.status, answer.body) == (204, "")
+        assert answer.headers["access-control-allow-headers"] == "content-type"
+        assert {"GET", "POST"} <= set(answer.headers["access-control-allow-methods"].split(","))
+        assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_a_websocket_of_an_allowed_origin_opens(gateways: GatewayProcess) -> None:
+    raw = await open_websocket(gateways.port, origin=websockets.Origin(ORIGIN))
+    await raw.send("40")
+    assert (await raw.receive()).startswith('40{"sid":')
     await raw.close()
