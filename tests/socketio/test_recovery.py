@@ -217,6 +217,8 @@ async def begin(node: Node, name: Name, recipients_at: str, senders_at: str) -> 
     return Work(recipients, [await dial_as(senders_at, name(f"s{n}")) for n in range(SENDERS)])
 
 
+# Fifty clients come back twice, which takes a small machine most of a minute.
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
 async def test_their_gateway_is(
     node: Node, deployment: Deployment, name: Name, end: signal.Signals
