@@ -162,7 +162,7 @@ class Connection:
         while True:
             packet = await self._next_message()
             if packet is None:
-                return LOST
+                return GOODBYE if self.wire.goodbye and not self._closing else LOST
             if (
                 isinstance(packet, str)
                 and packet.startswith(socketio.EVENT)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from gateways.outbound import Send, Socket
 from gateways.protocol import engineio
 from gateways.protocol.engineio import InvalidPacket, Packet
+from gateways.protocol.errors import CloseCode
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -20,6 +21,9 @@ FAREWELL_SECONDS: Final = 10.0
 
 
 class Wire(ABC):
+    #: The peer closed it as done. python-socketio's clients do so before their DISCONNECT is out.
+    goodbye = False
+
     @property
     @abstractmethod
     def writable(self) -> asyncio.Event:
@@ -62,6 +66,7 @@ class WebSocketWire(Wire):
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             self._lost = True
+            self.goodbye = message.get("code") == CloseCode.NORMAL
             return None
         text: str | None = message.get("text")
         return text if text is not None else message["bytes"]
