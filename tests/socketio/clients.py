@@ -39,6 +39,8 @@ class JsClient:
         self.node = node
         self.name = name
         self.happened: list[dict[str, Any]] = []
+        #: What callbacks were given, by the number of each.
+        self.answers: dict[int, list[Any]] = {}
         self._acks = itertools.count()
 
     def tell(self, what: str, **more: Any) -> None:
@@ -56,12 +58,22 @@ class JsClient:
 
     async def ask(self, event: str, *data: Any) -> Any:
         """What its callback was given."""
-        ack = next(self._acks)
-        self.tell("emit", event=event, data=data, ack=ack)
+        ack = self._emit_for_an_answer(event, *data)
+        await self.until(lambda: ack in self.answers, f"the ack of {event}")
+        (answer,) = self.answers[ack]
+        return answer
+
+    async def attempt(self, event: str, *data: Any) -> Any:
+        """The same. Raises ConnectionError where the connection is lost before that."""
+        lost = len(self.of_kind("disconnect"))
+        ack = self._emit_for_an_answer(event, *data)
         await self.until(
-            lambda: any(what["ack"] == ack for what in self.of_kind("ack")), f"the ack of {event}"
+            lambda: ack in self.answers or len(self.of_kind("disconnect")) > lost,
+            f"the ack of {event}, or a disconnect",
         )
-        (answer,) = next(what["answer"] for what in self.of_kind("ack") if what["ack"] == ack)
+        if ack not in self.answers:
+            raise ConnectionError(self.of_kind("disconnect")[-1]["reason"])
+        (answer,) = self.answers[ack]
         return answer
 
     async def given(self, event: str, count: int = 1) -> list[list[Any]]:
@@ -75,7 +87,12 @@ class JsClient:
         return self.of_kind(kind)[-1]
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        await self.node.until(condition, f"{what} at {self.name}: {self.happened[-6:]}")
+        await self.node.until(condition, lambda: f"{what} at {self.name}: {self.happened[-6:]}")
+
+    def _emit_for_an_answer(self, event: str, *data: Any) -> int:
+        ack = next(self._acks)
+        self.tell("emit", event=event, data=data, ack=ack)
+        return ack
 
 
 class Node:
@@ -85,6 +102,7 @@ class Node:
         self._numbers = itertools.count()
         self._happened = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda _: self._happened.set())
 
     def tell(self, command: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -97,14 +115,15 @@ class Node:
         client.tell("open", url=url, options=options, library=library)
         return client
 
-    async def until(self, condition: Callable[[], bool], what: str) -> None:
+    async def until(self, condition: Callable[[], bool], what: Callable[[], str]) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not condition():
+                    assert not self._reader.done(), f"node ended before {what()}"
                     self._happened.clear()
                     await self._happened.wait()
         except TimeoutError:
-            raise AssertionError(f"waited in vain for {what}") from None
+            raise AssertionError(f"waited in vain for {what()}") from None
 
     async def stop(self) -> None:
         assert self._process.stdin is not None
@@ -116,7 +135,11 @@ class Node:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             what = json.loads(line)
-            self._clients[what["client"]].happened.append(what)
+            client = self._clients[what["client"]]
+            if what["kind"] == "ack":
+                client.answers[what["ack"]] = what["answer"]
+            else:
+                client.happened.append(what)
             self._happened.set()
 
 

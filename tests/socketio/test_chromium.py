@@ -20,8 +20,9 @@ from tests.socketio.clients import installed
 PAGE = "<!doctype html><title>A game</title><script src=socket.io.min.js></script>"
 SCRIPT = """
 ({url, options}) => {
-  window.happened = [];
-  window.socket = io(url, options);
+  // Of this socket only: an earlier one may still try to connect.
+  const happened = (window.happened = []);
+  const socket = (window.socket = io(url, options));
   socket.onAny((event, ...data) => happened.push([event, ...data]));
   for (const event of ["connect", "disconnect"])
     socket.on(event, (reason) => happened.push([event, reason]));

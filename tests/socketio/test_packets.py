@@ -10,7 +10,7 @@ from tests.e2e.client import connect_as, token
 from tests.e2e.conftest import Name, Pair
 from tests.e2e.gateways import GatewayProcess
 from tests.socketio.conftest import HERALD_KEY, both_transports
-from tests.socketio.raw import ask, connected, event, is_closed, opened
+from tests.socketio.raw import RawWebSocket, ask, connected, event, is_closed, opened
 
 # --- connect --------------------------------------------------------------------------------------
 
@@ -109,7 +109,10 @@ async def test_a_disconnect_packet_is_a_goodbye_and_a_lost_connection_is_none(
                     await raw.send("41")
                     await watcher.status_of(name("alice"), "offline")
                 else:
-                    await raw.close()
+                    if isinstance(raw, RawWebSocket):
+                        raw.socket.transport.abort()
+                    else:
+                        await raw.close()
                     # Within the grace it is no absence.
                     async with connected(transport, pair.second.port, auth) as again:
                         await event(again, "connected")

@@ -70,6 +70,7 @@ async def test_the_asynchronous_client(
     await client.emit("authenticate", {"token": token(name("alice"))})
     ((connected,),) = await given(events, "connected")
     assert connected["user"]["socketId"] == client.get_sid()
+    assert client.transport() == ("polling" if transports == ["polling"] else "websocket")
     async with connect_as(pair.second.url, name("bob")) as bob:
         receipt = await client.call(
             "send_message", {"recipientIds": [name("bob")], "message": "hello"}
@@ -92,11 +93,14 @@ async def test_the_synchronous_client(pair: Pair, name: Name, transport: str) ->
             auth={"token": token(name("alice"))},
             transports=[transport],
         )
-        events.given("connected")
-        client.call("send_message", {"recipientIds": [name("alice")], "message": "to myself"})
-        (message,) = events.given("message")
-        client.disconnect()
-        return message
+        try:
+            events.given("connected")
+            assert set(client.call("ping")) == {"timestamp"}
+            client.call("send_message", {"recipientIds": [name("alice")], "message": "to myself"})
+            (message,) = events.given("message")
+            return message
+        finally:
+            client.disconnect()
 
     (message,) = await asyncio.to_thread(converse)
     assert message["message"] == "to myself"
@@ -106,7 +110,7 @@ async def test_a_bad_token(gateways: GatewayProcess, client: socketio.AsyncClien
     events = listen(client)
     await client.connect(f"http://127.0.0.1:{gateways.port}", auth={"token": "bad"})
     await given(events, "authentication_error")
-    await given(events, "disconnect")
+    assert await given(events, "disconnect") == [(client.reason.SERVER_DISCONNECT,)]
 
 
 async def test_another_namespace_is_refused(

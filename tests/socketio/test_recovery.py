@@ -13,6 +13,7 @@ from tests.e2e.client import Client, connect_as, dial_as, token
 from tests.e2e.conftest import Name, Pair
 from tests.e2e.gateways import Deployment, GatewayProcess
 from tests.socketio.clients import JsClient, Node, running_node
+from tests.socketio.stock_load import turning
 
 RECIPIENTS = 50
 SENDERS = 20
@@ -74,8 +75,35 @@ async def test_a_client_recovers_by_itself(
         assert receipt["status"] == "sent"
     expected = [f"{when} {n}" for n in (1, 2, 3) for when in ("before", "meanwhile")]
     assert texts(bob)[:7] == [*expected, "after"]
-    offsets = [given[1] for given in bob.seen("message")]
-    assert len(set(offsets)) == len(offsets)
+    epoch = bob.seen("connected")[0][0]["epoch"]
+    for message, offset in bob.seen("message"):
+        assert offset == f"{epoch}:{message['seq']}"
+    greetings = [greeting["data"] for greeting in bob.of_kind("greeting")]
+    assert {frozenset(greeting) for greeting in greetings} == {frozenset({"sid", "pid"})}
+    assert len({greeting["pid"] for greeting in greetings}) == 1
+
+
+@both_ways
+@pytest.mark.parametrize("transports", [["polling", "websocket"], ["websocket"], ["polling"]])
+async def test_a_client_recovers_at_another_process(
+    pair: Pair, node: Node, name: Name, *, in_auth: bool, transports: list[str]
+) -> None:
+    """Where the balancer turns it, there and back."""
+    bob_id, here, there = name("bob"), pair.first, pair.second
+    async with turning(here.port) as proxy, connect_as(there.url, name("alice")) as alice:
+        url = f"http://127.0.0.1:{proxy.port}"
+        bob = await recovering(node, url, bob_id, in_auth=in_auth, transports=transports)
+        for number, gateway in enumerate((there, here), start=1):
+            await alice.message(bob_id, f"before {number}")
+            await bob.given("message", 2 * number - 1)
+            proxy.turn(gateway.port)
+            await alice.message(bob_id, f"meanwhile {number}")
+            assert (await bob.once("connect", number + 1))["recovered"] is True
+            await bob.given("message", 2 * number)
+        receipt = await bob.ask("send_message", {"recipientIds": [bob_id], "message": "end"})
+        assert receipt["status"] == "sent"
+        await bob.given("message", 5)
+    assert texts(bob) == ["before 1", "meanwhile 1", "before 2", "meanwhile 2", "end"]
 
 
 async def test_a_client_that_got_nothing_yet_recovers(pair: Pair, node: Node, name: Name) -> None:
@@ -102,7 +130,8 @@ async def test_who_does_not_ask_for_it_gets_one_argument_and_no_pid(
         assert (await bob.once("connect", 2))["recovered"] is not True
         # The token is in its auth, and what nobody was handed comes all the same.
         await alice.message(name("bob"), "two")
-        await bob.given("message", 2)
+        assert [len(given) for given in await bob.given("message", 2)] == [1, 1]
+        assert [set(greeting["data"]) for greeting in bob.of_kind("greeting")] == [{"sid"}] * 2
 
 
 async def test_it_may_be_on_for_everybody(node: Node, deployment: Deployment, name: Name) -> None:

@@ -15,6 +15,13 @@ async function load(name) {
 
 function watch(client, socket) {
   const transport = () => socket.io.engine?.transport?.name;
+  // The data of the server's CONNECT packet, which the client keeps to itself.
+  socket.io.on("open", () =>
+    socket.io.engine.on("data", (packet) => {
+      if (typeof packet === "string" && packet.startsWith("0{"))
+        tell({ client, kind: "greeting", data: JSON.parse(packet.slice(1)) });
+    }),
+  );
   socket.onAny((event, ...data) => tell({ client, kind: "event", event, data }));
   socket.on("connect", () => {
     tell({ client, kind: "connect", id: socket.id, transport: transport(), recovered: socket.recovered ?? null });

@@ -1,0 +1,191 @@
+"""Stock clients at work on all gateways: senders and recipients that recover by themselves."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.e2e.client import eventually, token
+from tests.faults.proxy import Proxy
+from tests.faults.record import Received, Record, Sent
+from tests.socketio.clients import JsClient, Node
+
+SENDERS = 20
+RECIPIENTS = 50
+#: Between two messages of one sender, in seconds.
+PACE_SECONDS = 0.05
+PATIENCE_SECONDS = 60.0
+TRANSPORTS = [["polling", "websocket"], ["websocket"], ["polling"]]
+
+
+class TurningProxy(Proxy):
+    """A balancer that is told where to send its clients."""
+
+    def point(self, target_port: int) -> None:
+        """The next connections go to another port; those there are stay, until they end."""
+        self._target_port = target_port
+
+    def turn(self, target_port: int) -> None:
+        """Those there are are reset, too."""
+        self.point(target_port)
+        self.cut()
+
+
+@asynccontextmanager
+async def turning(target_port: int) -> AsyncIterator[TurningProxy]:
+    proxy = TurningProxy(target_port)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.stop()
+
+
+class StockLoad:
+    """Clients over every transport, authenticated by `auth` or by an event, at the ports in turn.
+    A sender sends again, under the same id, what was not answered.
+    """
+
+    def __init__(self, node: Node, ports: list[int]) -> None:
+        self.record = Record()
+        self._node = node
+        self._ports = ports
+        self._recipients: dict[str, JsClient] = {}
+        self._senders: list[JsClient] = []
+        self._sending = True
+        self._work: list[asyncio.Task[None]] = []
+
+    @property
+    def clients(self) -> list[JsClient]:
+        return [*self._recipients.values(), *self._senders]
+
+    def at(self, place: int) -> list[JsClient]:
+        """Those that began at one of the ports."""
+        return self.clients[place :: len(self._ports)]
+
+    async def start(self) -> None:
+        users = [f"r{n}" for n in range(RECIPIENTS)] + [f"s{n}" for n in range(SENDERS)]
+        ports = itertools.cycle(self._ports)
+        clients = [self._open(n, user_id, next(ports)) for n, user_id in enumerate(users)]
+        for number, (client, user_id) in enumerate(zip(clients, users, strict=True)):
+            await client.once("connect")
+            if not _in_auth(number):
+                client.emit("authenticate", {"token": token(user_id)})
+        for client in clients:
+            await client.given("connected")
+        self._recipients = dict(zip(users[:RECIPIENTS], clients[:RECIPIENTS], strict=True))
+        self._senders = clients[RECIPIENTS:]
+        self._work = [
+            asyncio.create_task(self._send(number, sender))
+            for number, sender in enumerate(self._senders)
+        ]
+
+    async def progress(self, count: int) -> None:
+        """Wait until so many more messages are answered."""
+        target = self.record.answered + count
+
+        async def is_there() -> bool:
+            for task in self._work:
+                if task.done():
+                    task.result()  # it ended as no sender ends: say why
+            return self.record.answered >= target
+
+        await eventually(is_there, f"{count} more answers")
+
+    async def finish(self) -> Record:
+        """Let every sender get its last answer, and every recipient what it was promised."""
+        self._sending = False
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(*self._work)
+        promised: dict[str, set[str]] = {user_id: set() for user_id in self._recipients}
+        for sent in self.record.sent.values():
+            for user_id in sent.accepted:
+                promised[user_id].add(sent.message_id)
+        for user_id, client in self._recipients.items():
+            await client.until(
+                lambda: promised[user_id] <= {given[0]["id"] for given in client.seen("message")},  # noqa: B023
+                f"all of {len(promised[user_id])} messages",
+            )
+            for message, offset in client.seen("message"):
+                epoch, _, seq = offset.rpartition(":")
+                assert int(seq) == message["seq"]
+                self.record.received[user_id].append(
+                    Received(message["id"], epoch, message["seq"], time.monotonic())
+                )
+        return self.record
+
+    def not_recovered(self) -> list[dict[str, Any]]:
+        """Every return of a client that was no recovery; none is right."""
+        return [
+            connect
+            for client in self.clients
+            for connect in client.of_kind("connect")[1:]
+            if connect["recovered"] is not True
+        ]
+
+    async def stop(self) -> None:
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+
+    def _open(self, number: int, user_id: str, port: int) -> JsClient:
+        auth: dict[str, Any] = {"recovery": True}
+        if _in_auth(number):
+            auth["token"] = token(user_id)
+        return self._node.open(
+            f"http://127.0.0.1:{port}",
+            auth=auth,
+            transports=TRANSPORTS[number // 4 % 3],
+            reconnectionDelay=100,
+            reconnectionDelayMax=500,
+        )
+
+    async def _send(self, number: int, sender: JsClient) -> None:
+        for count in itertools.count():
+            if not self._sending:
+                return
+            recipients = tuple(random.sample(list(self._recipients), random.choice([1, 1, 2, 5])))
+            sent = Sent(f"{number}-{count}", number, count, recipients)
+            self.record.sent[sent.message_id] = sent
+            receipt = await self._until_answered(sender, sent)
+            sent.answered = time.monotonic()
+            sent.accepted = frozenset(
+                receipt["recipients"]["sent"] + receipt["recipients"]["queued"]
+            )
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def _until_answered(self, sender: JsClient, sent: Sent) -> Any:
+        data = {
+            "recipientIds": list(sent.recipients),
+            "message": "x" * 60,
+            "messageId": sent.message_id,
+        }
+        while True:
+            try:
+                reply = await sender.attempt("send_message", data)
+            except ConnectionError:
+                self.record.refusals["connection lost"] += 1
+                continue
+            if "recipients" in reply:
+                return reply
+            assert "retryAfterMs" in reply, reply
+            self.record.refusals[reply["code"]] += 1
+            await asyncio.sleep(reply["retryAfterMs"] / 1000)
+
+
+def _in_auth(number: int) -> bool:
+    """Two by two: so at every port there are some of either kind, over each transport."""
+    return number // 2 % 2 == 0
+
+
+@asynccontextmanager
+async def stock_load(node: Node, ports: list[int]) -> AsyncIterator[StockLoad]:
+    load = StockLoad(node, ports)
+    try:
+        await load.start()
+        yield load
+    finally:
+        await load.stop()
