@@ -6,6 +6,7 @@ packet classes build a tree of Python objects of each packet; here data stays as
 Struct is known, and a stored message is spliced in (docs/architecture.md: what that saves).
 """
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from gateways.protocol.codec import Inbound
-from gateways.protocol.errors import InvalidFrame, InvalidPayload
+from gateways.protocol.errors import InvalidFrame, InvalidPayload, UnknownEvent
 from gateways.protocol.events import (
     MAX_ID_LENGTH,
     MAX_SAFE_INTEGER,
@@ -36,6 +37,7 @@ BINARY_ACK: Final = "46"
 
 #: Beyond this many the packet is refused; none of our events takes any.
 MAX_ATTACHMENTS: Final = 10
+MAX_EVENT_LENGTH: Final = 64
 
 #: The namespace, where it is not "/", and the acknowledgement's id, of an event's or ack's header.
 _HEADER: Final = re.compile(r"(?:(/[^,]*),)?([0-9]{1,16})?", re.ASCII)
@@ -66,7 +68,7 @@ class Connect:
 
 
 class _Event(Struct, frozen=True, array_like=True):
-    event: Annotated[str, Meta(min_length=1, max_length=64)]
+    event: Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_LENGTH)]
     data: Raw = Raw(b"{}")
     more: Raw = Raw(b"")
 
@@ -98,7 +100,7 @@ class SocketIOCodec:
         except RecursionError:
             raise InvalidFrame("The packet is nested too deeply.") from None
         except (msgspec.DecodeError, UnicodeError) as error:
-            raise InvalidFrame(f"The packet is no event: {error}") from None
+            return _unserved(frame[start:], request_id, str(error))
         data = bytes(event.data)
         refusal = None
         if binary:
@@ -132,6 +134,31 @@ class SocketIOCodec:
             epoch.encode(),
             seq,
         )
+
+
+def _unserved(arguments: str, request_id: int | None, complaint: str) -> Inbound:
+    """An event that can't be served and yet be answered: JavaScript's JSON may hold half an emoji,
+    which is no text for anybody else, and a name may be too long for any event.
+
+    Raises InvalidFrame where it is no event at all.
+    """
+    try:
+        decoded = json.loads(arguments)
+    except (RecursionError, ValueError):
+        decoded = None
+    if (
+        not isinstance(decoded, list)
+        or not decoded
+        or not isinstance(decoded[0], str)
+        or not decoded[0]
+    ):
+        raise InvalidFrame(f"The packet is no event: {complaint}")
+    refusal = (
+        UnknownEvent("No event of this gateway has a name as long as that.")
+        if len(decoded[0]) > MAX_EVENT_LENGTH
+        else InvalidPayload("data: expected valid JSON in UTF-8")
+    )
+    return Inbound(decoded[0], request_id, b"{}", refusal)
 
 
 def connect(frame: str) -> Connect:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any, cast
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
@@ -66,6 +66,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._parse()  # the peer's close frame may wait behind messages that the app left
         if not self.disconnected:
             self._abort_after(CLOSE_SECONDS)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = (
+                True  # refused; uvicorn takes it for forgotten, and logs an error
+            )
 
     async def receive(self) -> ASGIReceiveEvent:
         """As uvicorn's, but the first disconnect is the last event: asking again repeats it."""

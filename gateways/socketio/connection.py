@@ -29,8 +29,6 @@ LOST: Final = {"type": "websocket.disconnect", "code": 1006}
 GOODBYE: Final = {"type": "websocket.disconnect", "code": 1000}
 #: As Socket.IO's own server: from the probe to the upgrade.
 UPGRADE_SECONDS: Final = 10.0
-#: Packets that mean nothing on a WebSocket: it is closed by its own means.
-POLLING_ONLY: Final = (engineio.NOOP.encode(), engineio.CLOSE.encode())
 #: While it is tried, a poll that waits is released so often.
 RELEASE_SECONDS: Final = 0.1
 
@@ -291,7 +289,7 @@ class Connection:
         if not old.idle or self.wire is not old:
             raise InvalidPacket("upgraded already, or with a request under way")
         ended = old.down
-        new.write([packet for packet in old.discard() if packet[:1] not in POLLING_ONLY])
+        new.write(old.hand_over())
         if ended:
             await new.close(CloseCode.NORMAL, "")
         else:

@@ -102,6 +102,8 @@ class PollingWire(Wire):
         self._polling = False
         self._posting = False
         self._ready = asyncio.Event()
+        #: What a poll gets once nothing else is left to fetch.
+        self._last = engineio.CLOSE
         #: No packet comes through it any more; some may still go.
         self.down = False
 
@@ -145,12 +147,16 @@ class PollingWire(Wire):
                 await self._fetched.wait()
 
     def close_now(self, code: int, reason: str) -> None:  # noqa: ARG002
-        self.discard()
+        self._discard()
 
-    def discard(self) -> list[bytes]:
-        """Another wire takes over, or nobody. Returns what was still to be sent; a poll that waits
-        ends empty-handed.
+    def hand_over(self) -> list[bytes]:
+        """Another wire takes over. Returns what was still to be sent; a poll that waits ends
+        empty-handed.
         """
+        self._last = engineio.NOOP
+        return [packet for packet in self._discard() if packet != engineio.NOOP.encode()]
+
+    def _discard(self) -> list[bytes]:
         unsent, self._outgoing, self._waiting_bytes = self._outgoing, [], 0
         self._end()
         self._fetched.set()
@@ -187,7 +193,7 @@ class PollingWire(Wire):
         self._writable.set()
         if not packets:
             # On its own: the stock client would close before it hands on what stood beside it.
-            packets = [engineio.CLOSE.encode()]
+            packets = [self._last.encode()]
             self._fetched.set()
         return engineio.join(packets)
 

@@ -34,6 +34,18 @@ async def test_a_poll_that_comes_after_the_probe_is_released(gateways: GatewayPr
             assert set(await ask(upgraded, "ping")) == {"timestamp"}
 
 
+async def test_a_poll_that_waits_at_the_upgrade_ends_empty_handed(gateways: GatewayProcess) -> None:
+    async with connected("polling", gateways.port) as raw:
+        assert isinstance(raw, RawPolling)
+        async with probing(raw) as upgraded:
+            polling = asyncio.create_task(raw.poll())
+            await upgraded.send("5")
+            answer = await polling
+            # Whichever came first: it was released, or there is nothing to poll any more.
+            assert answer.body == "6" or answer.status == 400
+            assert set(await ask(upgraded, "ping")) == {"timestamp"}
+
+
 async def test_a_session_may_be_upgraded_before_it_connects(gateways: GatewayProcess) -> None:
     async with opened("polling", gateways.port) as raw:
         assert isinstance(raw, RawPolling)

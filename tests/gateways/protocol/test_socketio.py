@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gateways.protocol import socketio
-from gateways.protocol.errors import InvalidFrame, InvalidPayload
+from gateways.protocol.errors import GatewayError, InvalidFrame, InvalidPayload, UnknownEvent
 from gateways.protocol.events import Pong, parse
 from gateways.protocol.socketio import Auth, SocketIOCodec
 
@@ -61,7 +61,6 @@ def test_an_event_is_a_request(frame: str, event: str, request_id: int | None, d
         "42" + "9" * 5000 + '["ping"]',
         '42٣["ping"]',
         "42" + "[" * 5000,
-        '42["' + "x" * 65 + '"]',
     ],
 )
 def test_a_malformed_packet_is_refused(frame: str) -> None:
@@ -73,6 +72,22 @@ def test_more_than_one_argument_is_answered_with_a_refusal() -> None:
     inbound = codec.decode('425["ping",{},{}]')
     assert (inbound.event, inbound.request_id) == ("ping", 5)
     assert isinstance(inbound.refusal, InvalidPayload)
+
+
+@pytest.mark.parametrize(
+    ("frame", "refusal"),
+    [
+        (r'425["send_message",{"message":"half an emoji: \ud83d"}]', InvalidPayload),
+        (r'425["\ud83d"]', InvalidPayload),
+        ('425["' + "x" * 65 + '"]', UnknownEvent),
+    ],
+)
+def test_what_only_javascript_can_say_is_answered_with_a_refusal(
+    frame: str, refusal: type[GatewayError]
+) -> None:
+    inbound = codec.decode(frame)
+    assert inbound.request_id == 5
+    assert isinstance(inbound.refusal, refusal)
 
 
 def test_an_event_with_attachments_is_answered_with_a_refusal() -> None:
