@@ -17,12 +17,11 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.e2e.client import eventually, token
 from tests.faults import rows
-from tests.faults.record import AWAY, Arrival, Received, Record, Sent
+from tests.faults.record import AWAY, Arrival, Received, Record
+from tests.faults.sending import keep_sending
 
 SENDERS = 20
 RECIPIENTS = 50
-#: Between two messages of one sender, in seconds: the load is steady, whatever the machine.
-PACE_SECONDS = 0.05
 PATIENCE_SECONDS = 40.0
 
 
@@ -146,8 +145,13 @@ class Load:
         self._tasks = [loop.create_task(member.run()) for member in members]
         async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*(member.connected.wait() for member in members))
+        user_ids = [recipient.user_id for recipient in self.recipients]
         self._work = [
-            loop.create_task(self._send(number, sender))
+            loop.create_task(
+                keep_sending(
+                    self.record, number, sender.request, user_ids, going=lambda: self._sending
+                )
+            )
             for number, sender in enumerate(self.senders)
         ]
 
@@ -181,40 +185,6 @@ class Load:
         for task in (*self._work, *self._tasks):
             task.cancel()
         await asyncio.gather(*self._work, *self._tasks, return_exceptions=True)
-
-    async def _send(self, number: int, sender: Member) -> None:
-        for count in itertools.count():
-            if not self._sending:
-                return
-            chosen = random.sample(self.recipients, random.choice([1, 1, 2, 5]))
-            recipients = tuple(recipient.user_id for recipient in chosen)
-            sent = Sent(f"{number}-{count}", number, count, recipients)
-            self.record.sent[sent.message_id] = sent
-            receipt = await self._until_answered(sender, sent)
-            sent.answered = time.monotonic()
-            sent.accepted = frozenset(
-                receipt["recipients"]["sent"] + receipt["recipients"]["queued"]
-            )
-            await asyncio.sleep(PACE_SECONDS)
-
-    async def _until_answered(self, sender: Member, sent: Sent) -> Any:
-        data = {
-            "recipientIds": list(sent.recipients),
-            "message": "x" * 60,
-            "messageId": sent.message_id,
-        }
-        while True:
-            try:
-                reply = await sender.request("send_message", data)
-            except ConnectionError:
-                self.record.refusals["connection lost"] += 1
-                await asyncio.sleep(0.05)
-                continue
-            if "recipients" in reply:
-                return reply
-            assert "retryAfterMs" in reply, reply
-            self.record.refusals[reply["code"]] += 1
-            await asyncio.sleep(min(reply["retryAfterMs"] / 1000, 0.5))
 
 
 @asynccontextmanager

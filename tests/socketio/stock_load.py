@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,13 +9,12 @@ from typing import Any
 
 from tests.e2e.client import eventually, token
 from tests.faults.proxy import Proxy
-from tests.faults.record import Received, Record, Sent
+from tests.faults.record import Received, Record
+from tests.faults.sending import keep_sending
 from tests.socketio.clients import JsClient, Node
 
 SENDERS = 20
 RECIPIENTS = 50
-#: Between two messages of one sender, in seconds.
-PACE_SECONDS = 0.05
 PATIENCE_SECONDS = 60.0
 TRANSPORTS = [["polling", "websocket"], ["websocket"], ["polling"]]
 
@@ -79,7 +77,15 @@ class StockLoad:
         self._recipients = dict(zip(users[:RECIPIENTS], clients[:RECIPIENTS], strict=True))
         self._senders = clients[RECIPIENTS:]
         self._work = [
-            asyncio.create_task(self._send(number, sender))
+            asyncio.create_task(
+                keep_sending(
+                    self.record,
+                    number,
+                    sender.attempt,
+                    list(self._recipients),
+                    going=lambda: self._sending,
+                )
+            )
             for number, sender in enumerate(self._senders)
         ]
 
@@ -142,38 +148,6 @@ class StockLoad:
             reconnectionDelay=100,
             reconnectionDelayMax=500,
         )
-
-    async def _send(self, number: int, sender: JsClient) -> None:
-        for count in itertools.count():
-            if not self._sending:
-                return
-            recipients = tuple(random.sample(list(self._recipients), random.choice([1, 1, 2, 5])))
-            sent = Sent(f"{number}-{count}", number, count, recipients)
-            self.record.sent[sent.message_id] = sent
-            receipt = await self._until_answered(sender, sent)
-            sent.answered = time.monotonic()
-            sent.accepted = frozenset(
-                receipt["recipients"]["sent"] + receipt["recipients"]["queued"]
-            )
-            await asyncio.sleep(PACE_SECONDS)
-
-    async def _until_answered(self, sender: JsClient, sent: Sent) -> Any:
-        data = {
-            "recipientIds": list(sent.recipients),
-            "message": "x" * 60,
-            "messageId": sent.message_id,
-        }
-        while True:
-            try:
-                reply = await sender.attempt("send_message", data)
-            except ConnectionError:
-                self.record.refusals["connection lost"] += 1
-                continue
-            if "recipients" in reply:
-                return reply
-            assert "retryAfterMs" in reply, reply
-            self.record.refusals[reply["code"]] += 1
-            await asyncio.sleep(reply["retryAfterMs"] / 1000)
 
 
 def _in_auth(number: int) -> bool:

@@ -225,32 +225,7 @@ async def test_a_malformed_packet_closes(
         assert await is_closed(raw)
 
 
-async def test_text_where_an_attachment_was_announced_closes(gateways: GatewayProcess) -> None:
-    async with connected("websocket", gateways.port) as raw:
-        await raw.send('451-["ping"]')
-        await raw.send('42["ping"]')
-        assert await is_closed(raw)
-
-
 # --- what must not be left behind -----------------------------------------------------------------
-
-
-async def test_a_reader_that_never_polls_is_given_up(impatient: GatewayProcess, name: Name) -> None:
-    """Its messages wait in its inbox, and not in the gateway."""
-    user_id = name("slow")
-    async with (
-        connected("polling", impatient.port, {"token": token(user_id)}) as raw,
-        connect_as(impatient.url, name("alice")) as alice,
-    ):
-        start = await event(raw, "connected")
-        sent = 0
-        while (await alice.message(user_id, "x" * 20_000))["recipients"]["sent"]:
-            sent += 1
-            await asyncio.sleep(0.05)
-        assert sent > 4
-    resume = {"epoch": start["epoch"], "seq": start["seq"]}
-    async with connect_as(impatient.url, user_id, resume=resume) as back:
-        assert len(await back.pushed("message", sent + 1)) == sent + 1
 
 
 @both_transports

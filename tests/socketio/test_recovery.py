@@ -1,22 +1,17 @@
 """Connection state recovery of the stock client, whichever end its connections come to."""
 
 import asyncio
-import itertools
-import os
-import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.e2e.client import Client, connect_as, dial_as, token
+from tests.e2e.client import connect_as, dial_as, token
 from tests.e2e.conftest import Name, Pair
 from tests.e2e.gateways import Deployment, GatewayProcess
 from tests.socketio.clients import JsClient, Node, running_node
 from tests.socketio.stock_load import turning
 
-RECIPIENTS = 50
-SENDERS = 20
 #: So that a test needs not wait for the client; by itself it begins with a second.
 QUICK: dict[str, Any] = {"reconnectionDelay": 100, "reconnectionDelayMax": 500}
 
@@ -175,97 +170,3 @@ async def test_a_resume_in_the_auth_is_exact(pair: Pair, node: Node, name: Name)
         assert (again["recovered"], again["missed"]) == (True, 3)
         await client.given("message", 3)
         assert texts(client) == ["3", "4", "5"]
-
-
-# --- under load, with gateways that die -----------------------------------------------------------
-
-
-class Work:
-    """Plain senders at one gateway; recovering recipients at another's port."""
-
-    def __init__(self, recipients: dict[str, JsClient], senders: list[Client]) -> None:
-        self.recipients = recipients
-        self.accepted: dict[str, list[str]] = {user_id: [] for user_id in recipients}
-        self._going = True
-        self._senders = senders
-        self._tasks = [
-            asyncio.create_task(self._send(number, sender)) for number, sender in enumerate(senders)
-        ]
-
-    @property
-    def sent(self) -> int:
-        return sum(map(len, self.accepted.values()))
-
-    async def progress(self, count: int) -> None:
-        target = self.sent + count
-        async with asyncio.timeout(40):
-            while self.sent < target:  # noqa: ASYNC110 - of other tasks
-                await asyncio.sleep(0.02)
-
-    async def finish(self) -> None:
-        """Everybody got what was accepted for them: each once, each sender's in order."""
-        self._going = False
-        await asyncio.gather(*self._tasks)
-        for user_id, client in self.recipients.items():
-            promised = self.accepted[user_id]
-            await client.until(
-                lambda: set(texts(client)) >= set(promised),  # noqa: B023
-                f"{len(promised)} messages",
-            )
-            got = texts(client)
-            assert sorted(got) == sorted(promised)
-            for number in range(len(self._senders)):
-                of_one = [
-                    int(text.partition("-")[2]) for text in got if text.startswith(f"{number}-")
-                ]
-                assert of_one == sorted(of_one)
-
-    async def _send(self, number: int, sender: Client) -> None:
-        users = list(self.recipients)
-        for count in itertools.count():
-            if not self._going:
-                return
-            user_id = users[(number * 7 + count) % len(users)]
-            receipt = await sender.message(user_id, f"{number}-{count}")
-            assert receipt["recipients"]["failed"] == []
-            self.accepted[user_id].append(f"{number}-{count}")
-            await asyncio.sleep(0.02)
-
-
-async def begin(node: Node, name: Name, recipients_at: str, senders_at: str) -> Work:
-    recipients = {
-        name(f"r{n}"): await recovering(
-            node,
-            recipients_at,
-            name(f"r{n}"),
-            in_auth=n % 2 == 0,
-            transports=[["polling", "websocket"], ["websocket"], ["polling"]][n % 3],
-        )
-        for n in range(RECIPIENTS)
-    }
-    return Work(recipients, [await dial_as(senders_at, name(f"s{n}")) for n in range(SENDERS)])
-
-
-# Fifty clients come back twice, which takes a small machine most of a minute.
-@pytest.mark.timeout(150)
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
-async def test_their_gateway_is(
-    node: Node, deployment: Deployment, name: Name, end: signal.Signals
-) -> None:
-    """Twice; its port is served again by another process, and every client recovers by itself."""
-    deployment.logs_stay_clean = False
-    first, second = await asyncio.to_thread(deployment.start_pair)
-    work = await begin(node, name, at(first), second.url)
-    await work.progress(200)
-    for round_ in (1, 2):
-        if end is signal.SIGKILL:
-            os.kill(first.node_pid, end)  # its supervisor starts another
-        else:
-            await asyncio.to_thread(first.stop)
-            first = await asyncio.to_thread(deployment.start, PORT=str(first.port))
-        for client in work.recipients.values():
-            assert (await client.once("connect", round_ + 1))["recovered"] is True
-        await work.progress(200)
-    await work.finish()
-    for client in work.recipients.values():
-        assert len(client.of_kind("connect")) == 3
