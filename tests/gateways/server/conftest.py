@@ -16,7 +16,8 @@ from gateways.server.http import HttpProtocol
 from gateways.server.websocket import SOCKET_EXTENSION, WebSocketProtocol
 
 MAX_MESSAGE_BYTES = 65536
-PATIENCE_SECONDS = 10.0
+# What a slow machine takes to read a flood of 20 MB, with its lines counted.
+PATIENCE_SECONDS = 30.0
 BACKLOG_FRAMES = 250
 T = TypeVar("T")
 
