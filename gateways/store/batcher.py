@@ -1,31 +1,28 @@
 """One pipeline a turn of the event loop, instead of one round trip a call.
 
-redis-py costs about 42 µs of CPU for a round trip and 13 µs for the same command inside a pipeline.
-So calls that are made in the same turn leave together; while MAX_IN_FLIGHT pipelines are under way
-the next ones gather, which makes the batches larger the busier the process is.
+Calls that are made in the same turn leave together; while MAX_IN_FLIGHT pipelines are under way the
+next ones gather, which makes the batches larger the busier the process is. A batch costs no task
+and no timer of its own, only the write, the read and a future for each call (store/link.py).
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from gateways.store.errors import StoreUnavailable
+from gateways.store.link import Argument, Command, Link, LinkLost, Refusal, pack
 from gateways.store.scripts import Script
 
-#: Two keep the connection busy while replies are read; more only make the batches smaller.
+#: Two keep Redis busy while replies are read; more only make the batches smaller.
 MAX_IN_FLIGHT: Final = 2
 MAX_BATCH: Final = 512
 #: Beyond this many waiting calls Redis is not keeping up, and a quick refusal is kinder than a late
 #: one.
 MAX_WAITING: Final = 20_000
-
-Argument = str | bytes | int | float
-Command = tuple[Argument, ...]
 
 
 class Caller(Protocol):
@@ -47,27 +44,37 @@ class Caller(Protocol):
 
 
 class _Pending:
-    __slots__ = ("command", "future", "promises", "script")
+    __slots__ = ("future", "packed", "promises", "script")
 
     def __init__(
-        self,
-        command: Command,
-        script: Script | None,
-        future: asyncio.Future[Any],
-        *,
-        promises: bool,
+        self, packed: bytes, script: Script | None, future: asyncio.Future[Any], promises: bool
     ) -> None:
-        self.command = command
+        self.packed = packed
         self.script = script
         self.future = future
         self.promises = promises
 
 
+class _Lane:
+    """A connection and what is under way on it: nothing, or one batch with its deadline."""
+
+    def __init__(self) -> None:
+        self.link: Link | None = None
+        self.connecting: asyncio.Task[None] | None = None
+        self.batch: list[_Pending] = []
+        self.deadline = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.batch) or self.connecting is not None
+
+
 class Batcher:
     """Carries out Redis commands in batches. Await one call before another that must follow it.
 
-    Every call is answered within `timeout_seconds` of being sent: with its result, with
-    StoreUnavailable, which says nothing about whether it was carried out, or with the ResponseError
+    Every call is answered within `timeout_seconds` of being sent: with its result as Redis has it,
+    with StoreUnavailable, which says nothing about whether it was carried out, or with the Refusal
     that Redis gave for this one call. Nothing is repeated, except scripts that Redis said it did
     not know, and so did not run.
 
@@ -80,9 +87,13 @@ class Batcher:
         self._redis = redis
         self._fsync = fsync
         self._timeout_seconds = timeout_seconds
+        # Its own time-out ends first, so that the rest of the batch has its results all the same.
+        self._wait = pack(("WAITAOF", 1, 0, int(timeout_seconds * 800)))
         self._waiting: deque[_Pending] = deque()
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._lanes = [_Lane() for _ in range(MAX_IN_FLIGHT)]
         self._scheduled = False
+        self._closed = False
+        self._idle = asyncio.Event()
 
     async def call(self, *command: Argument) -> Any:
         return await self._enqueue(command, None)
@@ -104,13 +115,27 @@ class Batcher:
             self._enqueue(_evalsha(script, keys, args), script, promises=promises)
             for keys, args in calls
         ]
+        if len(futures) == 1:  # a gather costs more than all the rest of a call
+            return [await futures[0]]
         return list(await asyncio.gather(*futures))
 
     async def close(self) -> None:
-        if self._in_flight:
-            await asyncio.wait(self._in_flight)
+        """What is under way is answered first; what waits is refused."""
+        self._closed = True
         self._fail_waiting("The gateway is shutting down.")
+        while any(lane.batch for lane in self._lanes):
+            self._idle.clear()
+            await self._idle.wait()
+        for lane in self._lanes:
+            if lane.connecting is not None:
+                lane.connecting.cancel()
+            if lane.timer is not None:
+                lane.timer.cancel()
+            if lane.link is not None:
+                lane.link.close("The gateway is shutting down.")
         await self._redis.aclose()
+
+    # --- out --------------------------------------------------------------------------------------
 
     def _enqueue(
         self, command: Command, script: Script | None, *, promises: bool = False
@@ -120,106 +145,149 @@ class Batcher:
         if len(self._waiting) >= MAX_WAITING:
             future.set_exception(StoreUnavailable("Too many calls are waiting for Redis."))
             return future
-        self._waiting.append(_Pending(command, script, future, promises=promises))
-        if not self._scheduled and len(self._in_flight) < MAX_IN_FLIGHT:
+        self._waiting.append(_Pending(pack(command), script, future, promises))
+        if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._flush)
         return future
 
     def _flush(self) -> None:
         self._scheduled = False
-        if not self._waiting or len(self._in_flight) >= MAX_IN_FLIGHT:
+        if self._closed:
+            self._fail_waiting("The gateway is shutting down.")
+        for lane in self._lanes:
+            if not self._waiting:
+                return
+            if not lane.busy:
+                self._fill(lane)
+
+    def _fill(self, lane: _Lane) -> None:
+        if lane.link is None or not lane.link.idle:
+            lane.connecting = asyncio.get_running_loop().create_task(self._connect(lane))
             return
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
-        task = asyncio.get_running_loop().create_task(self._send(batch))
-        self._in_flight.add(task)
-        task.add_done_callback(self._landed)
+        waiting = self._waiting
+        self._send(lane, [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))])
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        self._flush()
+    def _send(self, lane: _Lane, batch: list[_Pending], deadline: float | None = None) -> None:
+        assert lane.link is not None
+        parts = [pending.packed for pending in batch]
+        synced = self._fsync and any(pending.promises for pending in batch)
+        if synced:
+            parts.append(self._wait)
+        self._begin(lane, batch, deadline)
+        lane.link.send(
+            b"".join(parts),
+            len(parts),
+            lambda outcome: self._returned(lane, batch, outcome, synced=synced),
+        )
 
-    async def _send(self, batch: list[_Pending]) -> None:
+    def _begin(self, lane: _Lane, batch: list[_Pending], deadline: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        lane.batch = batch
+        lane.deadline = deadline or loop.time() + self._timeout_seconds
+        if lane.timer is None:
+            lane.timer = loop.call_at(lane.deadline, self._look_at_clock, lane)
+
+    def _look_at_clock(self, lane: _Lane) -> None:
+        """One timer for all batches of a lane: it is set anew only when it goes off."""
+        lane.timer = None
+        if not lane.batch or lane.link is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < lane.deadline:
+            lane.timer = loop.call_at(lane.deadline, self._look_at_clock, lane)
+        else:
+            lane.link.close(f"no reply within {self._timeout_seconds:g} s")
+
+    async def _connect(self, lane: _Lane) -> None:
+        """Whatever waits has waited for this: where it fails, another try each would break the
+        bound.
+        """
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                results = await self._execute(batch)
-                unknown = [
-                    pending
-                    for pending, result in zip(batch, results, strict=True)
-                    if isinstance(result, NoScriptError)
-                ]
-                if unknown:
-                    results = await self._load_and_repeat(results, unknown)
+                pool = self._redis.connection_pool
+                connection = pool.make_connection()  # type: ignore[no-untyped-call]
+                lane.link = await Link.open(connection)
         except (RedisError, OSError, TimeoutError) as error:
-            # What was sent may still wait in a hung server's sockets. Only on connections that are
-            # new will that server come to what follows after it, and not before.
-            with suppress(RedisError, OSError):
-                await self._redis.connection_pool.disconnect(inuse_connections=False)
-            sentence = f"Redis does not answer: {str(error) or type(error).__name__}"
-            for pending in batch:
-                _resolve(pending.future, StoreUnavailable(sentence))
-            # They have waited as long as this batch took; another time-out each would break the
-            # bound.
-            self._fail_waiting(sentence)
-            return
+            self._fail_waiting(f"Redis does not answer: {str(error) or type(error).__name__}")
         except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it
-            sound = _encodable(batch) if isinstance(error, UnicodeError) else []
-            if len(sound) == len(batch):
-                sound = []
-            for pending in batch:
-                if pending not in sound:
-                    _resolve(pending.future, error)
-            if sound:  # nothing was sent, and they are not to blame
-                await self._send(sound)
-            return
-        for pending, result in zip(batch, results, strict=True):
-            _resolve(pending.future, result)
+            while self._waiting:
+                _resolve(self._waiting.popleft().future, error)
+        finally:
+            lane.connecting = None
+        self._flush()
 
-    async def _load_and_repeat(self, results: list[Any], unknown: list[_Pending]) -> list[Any]:
-        """A restarted Redis has forgotten its scripts: load them, and run those calls that it
-        refused.
+    # --- back -------------------------------------------------------------------------------------
+
+    def _returned(
+        self,
+        lane: _Lane,
+        batch: list[_Pending],
+        outcome: list[Any] | LinkLost,
+        *,
+        synced: bool,
+    ) -> None:
+        lane.batch = []
+        if isinstance(outcome, LinkLost):
+            self._lost(batch, outcome)
+        else:
+            if synced:
+                _check_synced(batch, outcome)
+            unknown = []
+            for pending, result in zip(batch, outcome, strict=False):
+                if isinstance(result, Refusal) and result.kind == "NOSCRIPT":
+                    unknown.append(pending)
+                elif not pending.future.done():  # else its caller was cancelled
+                    _resolve(pending.future, result)
+            if unknown:
+                self._load_and_repeat(lane, unknown)
+        if not lane.batch:
+            self._idle.set()
+            self._flush()
+
+    def _lost(self, batch: list[_Pending], why: LinkLost) -> None:
+        # What was sent may still wait in a hung server's sockets. Only on connections that are new
+        # will that server come to what follows after it, and not before.
+        for lane in self._lanes:
+            if lane.link is not None and lane.link.idle:
+                lane.link.close("Another connection was lost.")
+        sentence = f"Redis does not answer: {why}"
+        for pending in batch:
+            _resolve(pending.future, StoreUnavailable(sentence))
+        # They have waited as long as this batch took; another time-out each would break the bound.
+        self._fail_waiting(sentence)
+
+    def _load_and_repeat(self, lane: _Lane, unknown: list[_Pending]) -> None:
+        """A restarted Redis has forgotten its scripts: load them, then run those calls that it
+        refused, in the time that their batch has.
         """
+        deadline = lane.deadline
         texts = {p.script.sha: p.script.text for p in unknown if p.script is not None}
-        await self._pipeline([("SCRIPT", "LOAD", text) for text in texts.values()])
-        again = iter(await self._execute(unknown))
-        return [next(again) if isinstance(result, NoScriptError) else result for result in results]
+        loads = [pack(("SCRIPT", "LOAD", text)) for text in texts.values()]
 
-    async def _execute(self, batch: Sequence[_Pending]) -> list[Any]:
-        commands = [pending.command for pending in batch]
-        if not self._fsync or not any(pending.promises for pending in batch):
-            return await self._pipeline(commands)
-        # Its own time-out ends first, so that the rest of the batch has its results all the same.
-        wait: Command = ("WAITAOF", 1, 0, int(self._timeout_seconds * 800))
-        *results, synced = await self._pipeline([*commands, wait])
-        if isinstance(synced, Exception) or synced[0] < 1:
-            unkept = StoreUnavailable(f"Redis has not written it to its disk: {synced}")
-            for index, pending in enumerate(batch):
-                if pending.promises and not isinstance(results[index], Exception):
-                    results[index] = unkept
-        return results
+        def loaded(outcome: list[Any] | LinkLost) -> None:
+            if isinstance(outcome, LinkLost):
+                self._returned(lane, unknown, outcome, synced=False)
+            else:
+                self._send(lane, unknown, deadline)
 
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        # An empty pipeline's execute() is a no-op; redis-py leaves its types open here.
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        results: list[Any] = await pipeline.execute(raise_on_error=False)
-        return results
+        assert lane.link is not None
+        self._begin(lane, unknown, deadline)
+        lane.link.send(b"".join(loads), len(loads), loaded)
 
     def _fail_waiting(self, sentence: str) -> None:
         while self._waiting:
             _resolve(self._waiting.popleft().future, StoreUnavailable(sentence))
 
 
-def _encodable(batch: list[_Pending]) -> list[_Pending]:
-    """Those whose arguments all have a form in UTF-8, which a lone surrogate has not."""
-    sound = []
-    for pending in batch:
-        with suppress(UnicodeError):
-            for argument in pending.command:
-                str(argument).encode()
-            sound.append(pending)
-    return sound
+def _check_synced(batch: list[_Pending], outcome: list[Any]) -> None:
+    """Take WAITAOF's answer off, and let it speak for those who made promises."""
+    synced = outcome.pop()
+    if isinstance(synced, Refusal) or synced[0] < 1:
+        unkept = StoreUnavailable(f"Redis has not written it to its disk: {synced}")
+        for index, pending in enumerate(batch):
+            if pending.promises and not isinstance(outcome[index], Refusal):
+                outcome[index] = unkept
 
 
 def _evalsha(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Command:
@@ -242,12 +310,7 @@ _PASSING = (
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:
     if future.done():  # its caller was cancelled
         return
-    if isinstance(result, ResponseError):
-        # redis-py takes the word off the sentence where it has a class for it.
-        kind = result.status_code or str(result).partition(" ")[0]
-        unavailable = StoreUnavailable(f"Redis refuses: {kind} {result}")
-        future.set_exception(unavailable if kind in _PASSING else result)
-    elif isinstance(result, RedisError):
+    if isinstance(result, Refusal) and result.kind in _PASSING:
         future.set_exception(StoreUnavailable(f"Redis refuses: {result}"))
     elif isinstance(result, Exception):
         future.set_exception(result)

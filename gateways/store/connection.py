@@ -17,6 +17,7 @@ def connect(url: str, *, timeout_seconds: float, max_connections: int = 16) -> "
     return Redis.from_url(
         url,
         decode_responses=False,
+        protocol=2,  # without what a server may push unasked
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),

@@ -1,7 +1,7 @@
 """What a message that Redis has taken survives: what DURABILITY asks for, and the server gives."""
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -35,11 +35,10 @@ class DurabilityStore:
 
         Raises StoreUnavailable where it does not answer.
         """
-        persistence, memory = await self._redis.call_all(
-            [("INFO", "persistence"), ("INFO", "memory")]
-        )
-        self._note(self._asked if _has_log(persistence) else Durability.MEMORY)
-        policy = memory.get("maxmemory_policy", SAFE_POLICY)
+        answers = await self._redis.call_all([("INFO", "persistence"), ("INFO", "memory")])
+        server = _fields(b"".join(answers).decode())
+        self._note(self._asked if server.get("aof_enabled") == "1" else Durability.MEMORY)
+        policy = server.get("maxmemory_policy", SAFE_POLICY)
         if policy != SAFE_POLICY:
             return f"the store may throw messages away: its maxmemory-policy is {policy}"
         if self._asked is Durability.FSYNC and self.given is not Durability.FSYNC:
@@ -52,5 +51,6 @@ class DurabilityStore:
         self.given = given
 
 
-def _has_log(persistence: dict[str, Any]) -> bool:
-    return persistence.get("aof_enabled") == 1
+def _fields(info: str) -> dict[str, str]:
+    """INFO's answer has a `name:value` on each line."""
+    return dict(line.partition(":")[::2] for line in info.splitlines())

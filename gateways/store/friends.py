@@ -4,8 +4,9 @@ on.
 
 from collections.abc import Sequence
 
-from gateways.store.batcher import Argument, Caller
+from gateways.store.batcher import Caller
 from gateways.store.keys import Keys
+from gateways.store.link import Argument
 
 #: Members a command: a list of any length goes in bounded steps.
 _STEP = 1000
