@@ -14,11 +14,16 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import State
 
+from gateways.server.events import Events
+from gateways.server.texts import take_texts
+
 SOCKET_EXTENSION = "scarfall.socket"
 PROTOCOL_ABUSE = 4400
 LINGER_SECONDS = 2.0  # after our last word to a peer that may not read: one slow round trip
 CLOSE_SECONDS = 10.0  # an orderly close; as long as uvicorn waits for the peer's close frame
 PARSE_BYTES = 4096  # in one go: at most 680 frames, 3 ms; uvloop reads 256 KiB, 43,000 frames
+HELD_MESSAGES = 8  # for the app, before reading stops: to stop at each costs two system calls
+HELD_BYTES = 65536
 CONTROL_FRAMES = 1000  # pings, pongs and fragments in one window; a client needs a handful
 CONTROL_WINDOW_SECONDS = 10.0
 REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125, two are the close code's
@@ -37,10 +42,15 @@ def text_header(length: int) -> bytes:
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     unparsed = b""
+    held_bytes = 0
     held_pong = b""
     control_frames = 0
     control_window_end = 0.0
     disconnect_event: ASGIReceiveEvent | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
 
     def write_text(self, frames: Iterable[bytes]) -> int:
         """Write each payload (UTF-8) as a text frame; return how many bytes now wait to be sent.
@@ -81,11 +91,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         event = await self.queue.get()
         if event["type"] == "websocket.disconnect":
             self.disconnect_event = event
-        elif self.read_paused and self.queue.empty():
-            self.read_paused = False
-            self._parse()
-            if not self.read_paused:
-                self.transport.resume_reading()
+        elif self.held_bytes and not self.queue.qsize():
+            self.held_bytes = 0
+            if self.read_paused:
+                self.read_paused = False
+                self._parse()
+                if not self.read_paused:
+                    self.transport.resume_reading()
         return event
 
     def data_received(self, data: bytes) -> None:
@@ -96,8 +108,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._parse()
 
     def _parse(self) -> None:
-        """Parse in pieces until a message waits for the app, so that a flood's rest stays bytes."""
+        """Parse in pieces until enough waits for the app, so that a flood's rest stays bytes."""
         while self.unparsed and not self.read_paused and not self.conn.eof_sent:
+            if self._between_messages() and self._take_texts():
+                continue
             piece, self.unparsed = self.unparsed[:PARSE_BYTES], self.unparsed[PARSE_BYTES:]
             self.conn.receive_data(piece)
             self._count(self.conn.events)
@@ -110,6 +124,40 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.close()
         if self.conn.eof_sent:
             self.unparsed = b""
+
+    def _between_messages(self) -> bool:
+        """Whether the next byte begins a message. websockets' parser does not say so, but it waits
+        for a frame's first byte in a generator of its own.
+        """
+        if self.conn.state is not State.OPEN or self.conn.current_size is not None:
+            return False
+        handshake: Any = self.conn.parser
+        parser = handshake.gi_yieldfrom
+        return parser is not None and parser.gi_yieldfrom.__name__ == "at_eof"
+
+    def _take_texts(self) -> bool:
+        """Returns whether there were any."""
+        texts, taken = take_texts(
+            self.unparsed,
+            max_bytes=self.config.ws_max_size,
+            at_most=HELD_MESSAGES - self.queue.qsize(),
+        )
+        self.unparsed = self.unparsed[taken:]
+        for text in texts:
+            self._hold({"type": "websocket.receive", "text": text}, len(text))
+        return taken > 0
+
+    def _hold(self, event: ASGIReceiveEvent, size: int) -> None:
+        """For the app, which takes its time; a peer that goes on waits meanwhile."""
+        if self.close_sent:
+            return
+        self.held_bytes += size + 1
+        self.queue.put_nowait(event)
+        if not self.read_paused and (
+            self.held_bytes > HELD_BYTES or self.queue.qsize() >= HELD_MESSAGES
+        ):
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def _count(self, events: Iterable[object]) -> None:
         """Close on a peer that keeps us busy with frames that bring the app nothing."""
@@ -124,12 +172,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.pause_reading()  # to throw away what follows costs a core, too
 
     def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            try:
-                b"".join(self.frames).decode()
-            except UnicodeDecodeError:  # uvicorn logs a trace, and raises if a close frame follows
-                self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
-        super().send_receive_event_to_app()
+        data, self.frames = b"".join(self.frames), []
+        if self.curr_msg_data_type == "bytes":
+            self._hold({"type": "websocket.receive", "bytes": data}, len(data))
+            return
+        try:
+            self._hold({"type": "websocket.receive", "text": data.decode()}, len(data))
+        except UnicodeDecodeError:  # uvicorn logs a trace, and raises if a close frame follows
+            self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
 
     def handle_ping(self) -> None:
         """While the peer does not read, answer its latest ping only, later (RFC 6455 5.5.3)."""

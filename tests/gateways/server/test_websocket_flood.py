@@ -60,7 +60,7 @@ async def test_a_flood_of_messages_waits_as_bytes(gateway: Gateway) -> None:
         connection = await gateway.connection()
         client.writer.write(b"".join(masked(TEXT, b"%d" % n) for n in range(50_000)) + close(1000))
         await until(lambda: connection.socket.read_paused)
-        assert connection.socket.queue.qsize() <= websocket.PARSE_BYTES // 6
+        assert connection.socket.queue.qsize() <= websocket.HELD_MESSAGES
         gateway.loop.call_soon_threadsafe(connection.go_on.set)
         await gateway.ended()
         assert connection.texts == [str(n) for n in range(50_000)]
