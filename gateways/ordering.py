@@ -59,6 +59,14 @@ class Order:
 
     def offer(self, seq: int, body: bytes) -> list[Numbered]:
         """A nudge brought this message. Returns what can be handed over now."""
+        if (
+            seq == self.newest + 1 == self.position + 1
+            and self._placed
+            and not self.reading
+            and not self._held
+        ):  # as nearly always
+            self.position = self.newest = seq
+            return [(seq, body)]
         if self._placed and seq <= self.position:
             return []
         self.newest = max(self.newest, seq)

@@ -3,7 +3,9 @@ their catalogue.
 """
 
 import math
+import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -28,12 +30,18 @@ Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 
 def now_ms() -> int:
     """Milliseconds since the epoch, by this machine's clock: for timestamps that people read."""
-    return int(datetime.now(UTC).timestamp() * 1000)
+    return int(time.time() * 1000)
 
 
 def timestamp(ms: int | None = None) -> str:
     """ISO 8601, UTC, milliseconds, `Z`."""
-    moment = datetime.now(UTC) if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    return _timestamp(now_ms() if ms is None else ms)
+
+
+# A busy process says the same millisecond many times; formatting one takes 1.3 µs.
+@lru_cache(maxsize=256)
+def _timestamp(ms: int) -> str:
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 

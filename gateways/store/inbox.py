@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from gateways.store import scripts
 from gateways.store.batcher import Caller
 from gateways.store.keys import Keys
@@ -17,8 +19,7 @@ REPEAT_WINDOW_MS: Final = 600_000
 TRIM_SLACK: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True, gc=False):
     """One recipient's outcome. `seq` 0: nothing stored. `nodes` is empty for a repeat: all is said
     already.
     """
