@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from benchmarks.server import Server, running_server, token
+from benchmarks.contenders import (
+    GATEWAY,
+    PLAIN as PLAIN_PATH,
+    SOCKETIO as SOCKETIO_PATH,
+    running,
+    token,
+)
+from gateways.management.loadtest.processes import Watched
 
 #: A Socket.IO frame may cost so much more than a plain one.
 LIMIT = 1.3
@@ -37,7 +44,7 @@ class Format:
 
 PLAIN = Format(
     "plain",
-    "/ws",
+    PLAIN_PATH,
     lambda token: json.dumps({"event": "authenticate", "data": {"token": token}}),
     '{"event":"ping","id":1}',
     lambda users: json.dumps(
@@ -46,7 +53,7 @@ PLAIN = Format(
 )
 SOCKETIO = Format(
     "Socket.IO",
-    "/socket.io/?EIO=4&transport=websocket",
+    SOCKETIO_PATH,
     lambda token: "40" + json.dumps({"token": token}),
     '421["ping"]',
     lambda users: (
@@ -55,8 +62,8 @@ SOCKETIO = Format(
 )
 
 
-async def dial(server: Server, spoken: Format, user_id: str) -> ClientConnection:
-    url = f"ws://127.0.0.1:{server.port}{spoken.path}"
+async def dial(port: int, spoken: Format, user_id: str) -> ClientConnection:
+    url = f"ws://127.0.0.1:{port}{spoken.path}"
     socket = await websockets.connect(url, compression=None, max_queue=None)
     await socket.send(spoken.hello(token(user_id)))
     while '"connected"' not in await receive(socket):
@@ -110,7 +117,7 @@ async def messages(sockets: list[ClientConnection], spoken: Format) -> int:
 
 
 async def measure(
-    server: Server,
+    server: Watched,
     work: Callable[[list[ClientConnection], Format], Awaitable[int]],
     sockets: dict[str, list[ClientConnection]],
 ) -> dict[str, float]:
@@ -118,18 +125,19 @@ async def measure(
     costs: dict[str, list[float]] = {PLAIN.name: [], SOCKETIO.name: []}
     for _ in range(ROUNDS + 1):
         for spoken in (PLAIN, SOCKETIO):
-            before = server.cpu_seconds()
+            before = server.read().cpu_seconds
             frames = await work(sockets[spoken.name], spoken)
-            costs[spoken.name].append((server.cpu_seconds() - before) / frames * 1e6)
+            costs[spoken.name].append((server.read().cpu_seconds - before) / frames * 1e6)
     # The first round warms up.
     return {name: statistics.median(each[1:]) for name, each in costs.items()}
 
 
 async def main() -> int:
     worst = 0.0
-    with running_server() as server:
+    with running(GATEWAY) as gateway:
+        server, port = Watched("server", tuple(gateway.process_ids)), gateway.ports[0]
         sockets = {
-            spoken.name: [await dial(server, spoken, f"{spoken.name}-{n}") for n in range(SOCKETS)]
+            spoken.name: [await dial(port, spoken, f"{spoken.name}-{n}") for n in range(SOCKETS)]
             for spoken in (PLAIN, SOCKETIO)
         }
         for title, work in (("in, with its answer", pings), ("out, of a message", messages)):
@@ -143,7 +151,3 @@ async def main() -> int:
     if worst > LIMIT:
         print(f"Socket.IO costs more than {LIMIT} times as much", file=sys.stderr)
     return int(worst > LIMIT)
-
-
-if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
