@@ -31,7 +31,8 @@ INTERNAL_HOST: str = _given["INTERNAL_HOST"]
 INTERNAL_PORT: int = _given["INTERNAL_PORT"]
 WEB_CONCURRENCY: int = _given["WEB_CONCURRENCY"]
 CORS_ORIGIN: tuple[str, ...] = _given["CORS_ORIGIN"]
-ALLOWED_HOSTS: list[str] = list(_given["ALLOWED_HOSTS"])
+# Whoever asks this machine for its health from within names it so.
+ALLOWED_HOSTS: list[str] = [*_given["ALLOWED_HOSTS"], "127.0.0.1", "localhost", "[::1]"]
 CSRF_TRUSTED_ORIGINS: list[str] = list(_given["CSRF_TRUSTED_ORIGINS"] or ())
 
 # --- State and logs

@@ -20,7 +20,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("INTERNAL_PORT", values.port, "4000", "Port of the internal gateway."),
         Variable("WEB_CONCURRENCY", integer(1, 256), "1", "User gateway processes, all on one port."),
         Variable("CORS_ORIGIN", values.origins, "*", "Origins whose pages may connect to the user gateway."),
-        Variable("ALLOWED_HOSTS", values.names, "*", "Host names that HTTP requests may ask for; `*` is any."),
+        Variable("ALLOWED_HOSTS", values.names, "*", "Host names that HTTP requests may ask for, beside `localhost` and its addresses; `*` is any."),
         Variable("CSRF_TRUSTED_ORIGINS", values.origins, None, "Origins whose forms the admin accepts, where a proxy serves it under another one."),
         Variable("SECRET_KEY", values.text, None, "Signs the admin's sessions.", absent="made by `serve`, kept in `DATA_DIR`", secret=True),
     ),
