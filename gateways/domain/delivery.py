@@ -4,10 +4,10 @@ import itertools
 import secrets
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from gateways.mailbox import Mailbox
 from gateways.nudges import BroadcastNudge, MessageNudge, Placed
@@ -33,8 +33,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_receipt = msgspec.json.Decoder(Receipt).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """Who a message is from. `key` tells senders apart where their message ids are compared."""
 
     key: str

@@ -5,7 +5,7 @@ their catalogue.
 import math
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -277,12 +277,18 @@ class ServerShutdown(Payload, frozen=True):
     retry_after_ms: int
 
 
+@cache
+def _decoder(struct: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(struct)
+
+
 def parse(data: bytes | msgspec.Raw, struct: type[T]) -> T:
     """An event's data as its Struct. Raises InvalidPayload, which names the field and what was
     expected.
     """
     try:
-        return msgspec.json.decode(data, type=struct)
+        decoder: msgspec.json.Decoder[T] = _decoder(struct)
+        return decoder.decode(data)
     except msgspec.ValidationError as error:
         raise InvalidPayload(_sentence(str(error))) from None
     except RecursionError:

@@ -4,15 +4,20 @@ All keys of one user share the hash tag `{<user id>}`, so that a cluster keeps t
 a script may touch them together (Redis Cluster specification, "Hash tags").
 """
 
+import re
 from urllib.parse import quote, unquote
 from zlib import crc32
 
 DIRECTORY_SHARDS = 16
 
 
+#: What `quote` leaves as it is, as nearly every id is; it takes four times as long to see that.
+_is_plain = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+
+
 def escape(user_id: str) -> str:
     """Ids may hold `{`, `}`, `:`, `*`, spaces and any script; keys get ASCII without these."""
-    return quote(user_id, safe="")
+    return user_id if _is_plain(user_id) else quote(user_id, safe="")
 
 
 def unescape(escaped: str) -> str:
