@@ -5,6 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gateways.management.loadtest.wires import Answer
 
@@ -23,7 +24,7 @@ class Latencies:
 
     def __init__(self) -> None:
         self.values = array("d")
-        #: Where each second of the measurement begins in them.
+        #: Where each second of the measurement begins in them; the last has not ended.
         self._seconds = [0]
 
     def next_second(self) -> None:
@@ -33,11 +34,7 @@ class Latencies:
         return percentile(self.values, share)
 
     def by_second(self, share: float) -> list[float | None]:
-        ends = [*self._seconds[1:], len(self.values)]
-        return [
-            percentile(self.values[start:end], share)
-            for start, end in zip(self._seconds, ends, strict=True)
-        ]
+        return [percentile(self.values[start:end], share) for start, end in pairwise(self._seconds)]
 
     def last_second(self) -> Sequence[float]:
         return self.values[self._seconds[-1] :]
