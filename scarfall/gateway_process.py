@@ -1,7 +1,7 @@
 """A gateway process, as scarfall/supervisor.py starts it.
 
 python -m scarfall.gateway_process {user|internal} LISTENING_DESCRIPTOR LIFELINE_DESCRIPTOR \
-    [PROCESS INBOX_DESCRIPTOR OUTBOX_DESCRIPTOR…]
+    [PROCESS BALANCE_DESCRIPTOR INBOX_DESCRIPTOR OUTBOX_DESCRIPTOR…]
 
 The rest is there where several processes share the port: gateways/server/handover.py says what for.
 """
@@ -15,6 +15,7 @@ def main() -> None:
     gateway, listening_descriptor, lifeline_descriptor, *shared = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
 
+    from gateways.server.balance import Balance
     from gateways.server.handover import Handover, prefix
     from gateways.server.worker import run
     from scarfall import asgi
@@ -22,9 +23,9 @@ def main() -> None:
     application = {"user": asgi.user_application, "internal": asgi.internal_application}[gateway]
     handover = None
     if shared:
-        process, *descriptors = map(int, shared)
+        process, balance, *descriptors = map(int, shared)
         inbox, *outboxes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        handover = Handover(process, inbox, outboxes)
+        handover = Handover(process, Balance(balance, len(outboxes)), inbox, outboxes)
         application.number_sessions(prefix(process))
     run(
         application,

@@ -14,11 +14,14 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from django.conf import settings
 
+from gateways.server.balance import Balance
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked
 from scarfall.environment import BASE_DIR
 
@@ -33,15 +36,23 @@ BACKLOG = 2048
 Step = Callable[[], None]
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What one of several processes has that share a port."""
+
+    process: int
+    balance: Balance
+    #: For gateway_process: its number, then descriptors, by which they hand connections to each
+    #: other.
+    arguments: list[int]
+
+
 class GatewayProcess:
     """One gateway process, started again whenever it dies."""
 
     def __init__(
-        self, gateway: str, name: str, listener: socket.socket, shared: Sequence[str] = ()
+        self, gateway: str, name: str, listener: socket.socket, shared: Shared | None = None
     ) -> None:
-        """`shared`: its number among those that share the listener, and the descriptors by which
-        they hand connections to each other.
-        """
         self.gateway = gateway
         self.name = name
         self.listener = listener
@@ -66,17 +77,15 @@ class GatewayProcess:
 
     async def _run(self) -> int:
         ours, theirs = socket.socketpair()
+        shared = self.shared.arguments if self.shared is not None else []
         with ours:
             ours.setblocking(False)
             with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     *("-m", "scarfall.gateway_process", self.gateway),
-                    *(str(self.listener.fileno()), str(theirs.fileno()), *self.shared),
-                    pass_fds=(
-                        *(self.listener.fileno(), theirs.fileno()),
-                        *map(int, self.shared[1:]),
-                    ),
+                    *(str(self.listener.fileno()), str(theirs.fileno()), *map(str, shared)),
+                    pass_fds=(self.listener.fileno(), theirs.fileno(), *shared[1:]),
                     env={
                         **os.environ,
                         "SCARFALL_PROCESS": self.name,
@@ -91,6 +100,8 @@ class GatewayProcess:
                     self.ready.set()
                 return await process.wait()
             finally:
+                if self.shared is not None:
+                    self.shared.balance.leave(self.shared.process)
                 await self._stop(process)
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
@@ -142,8 +153,8 @@ def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
                 processes.append(GatewayProcess("user", "user", listener))
             else:
                 processes += [
-                    GatewayProcess("user", f"user-{number + 1}", listener, shared)
-                    for number, shared in enumerate(_mail_slots(count, stack))
+                    GatewayProcess("user", f"user-{shared.process + 1}", listener, shared)
+                    for shared in _shared(count, stack)
                 ]
         if "internal" in gateways:
             listener = stack.enter_context(
@@ -164,16 +175,17 @@ def _make_data_dir() -> None:
         raise CannotStart(f"DATA_DIR: cannot write {settings.DATA_DIR}: {error.strerror}") from None
 
 
-def _mail_slots(count: int, stack: ExitStack) -> list[list[str]]:
-    """For each of so many processes: its number, the descriptor at which it gets connections, and
-    those at which each of them does.
-    """
-    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
+def _shared(count: int, stack: ExitStack) -> list[Shared]:
+    pairs = [socket.socketpair() for _ in range(count)]
     for end in (end for pair in pairs for end in pair):
         stack.enter_context(end)
-    outboxes = [str(outbox.fileno()) for _, outbox in pairs]
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the stack
+    stack.enter_context(file)
+    balance = Balance.make(file.fileno(), count)
+    outboxes = [outbox.fileno() for _, outbox in pairs]
     return [
-        [str(number), str(inbox.fileno()), *outboxes] for number, (inbox, _) in enumerate(pairs)
+        Shared(number, balance, [number, file.fileno(), inbox.fileno(), *outboxes])
+        for number, (inbox, _) in enumerate(pairs)
     ]
 
 

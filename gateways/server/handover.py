@@ -1,9 +1,10 @@
 """Connections change hands between processes that share a port.
 
-A Socket.IO client that polls, or upgrades, makes its requests on whichever connections it likes,
-and the kernel gives each of those to any process. But its session lives in one. A session's id
-begins with its process's number; a connection whose next request names another process's session is
-handed to that one, socket and all, with what was read from it. From there on it costs nothing.
+A new one goes to the process that has the fewest (balance.py). And a Socket.IO client that polls,
+or upgrades, makes its requests on whichever connections it likes, but its session lives in one
+process, with whose number the session's id begins: a connection whose next request names another
+process's session is handed to that one, socket and all, with what was read from it. From there on
+it costs nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import re
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, Final
+
+from gateways.server.balance import Balance, Counted
 
 #: The session that a request line names, if it is a Socket.IO one.
 SESSION: Final = re.compile(rb"[A-Z]{3,7} /socket\.io/?\?(?:[^ ]*&)?sid=([0-9]{1,4})\.")
@@ -29,16 +32,33 @@ def prefix(process: int) -> str:
 
 class Handover:
     def __init__(
-        self, process: int, inbox: socket.socket, outboxes: Sequence[socket.socket]
+        self,
+        process: int,
+        balance: Balance,
+        inbox: socket.socket,
+        outboxes: Sequence[socket.socket],
     ) -> None:
         """`inbox`: where this process gets connections. `outboxes`: one for each process, in the
-        order of their numbers. All are datagram sockets that the parent made.
+        order of their numbers. All are stream sockets that the parent made: a queue of datagrams is
+        full at ten, less than one burst of connections.
         """
         self.process = process
+        self._balance = balance
         self._inbox = inbox
         self._outboxes = outboxes
         for end in (inbox, *outboxes):
             end.setblocking(False)
+
+    def connections(self) -> Counted:
+        """To keep this process's in: where the others look before they hand one over."""
+        return Counted(lambda number: self._balance.count(self.process, number))
+
+    def pass_on(self, transport: asyncio.Transport) -> bool:
+        """Hand a connection that has just come to a process that has fewer. Returns whether one
+        gets it.
+        """
+        other = self._balance.better(self.process)
+        return other is not None and self.give(other, transport, b"")
 
     def owner(self, request_line: bytes) -> int | None:
         """The other process that has the session which a request is for, if another has."""
@@ -56,30 +76,31 @@ class Handover:
         if transport.get_write_buffer_size():
             return False  # what is still to be written can't go along
         connection: socket.socket = transport.get_extra_info("socket")
-        # In a file, since a request's body may be larger than a datagram.
-        with tempfile.TemporaryFile() as file:
-            try:
-                file.write(data)
-                file.flush()
-                fds = [connection.fileno(), file.fileno()]
-                socket.send_fds(self._outboxes[owner], [b"."], fds)
-            except OSError:
-                return False
+        try:
+            with ExitStack() as stack:
+                descriptors = [connection.fileno()]
+                if data:  # in a file: a request's body may be larger than what the socket takes
+                    file = stack.enter_context(tempfile.TemporaryFile())
+                    file.write(data)
+                    file.flush()
+                    descriptors.append(file.fileno())
+                socket.send_fds(self._outboxes[owner], [b"."], descriptors)
+        except OSError:
+            return False
         transport.abort()
         return True
 
     def listen(self, make_protocol: Callable[[bytes], asyncio.Protocol]) -> None:
         """Serve what others hand over. `make_protocol` takes the bytes that were read already."""
+        self._balance.count(self.process, 0)
         loop = asyncio.get_running_loop()
         adopting: set[asyncio.Task[Any]] = set()
 
         def take() -> None:
             with suppress(BlockingIOError):
-                _, fds, _, _ = socket.recv_fds(self._inbox, 1, 2)
-                connection = socket.socket(fileno=fds[0])
-                with os.fdopen(fds[1], "rb") as file:
-                    file.seek(0)
-                    data = file.read()
+                _, descriptors, _, _ = socket.recv_fds(self._inbox, 1, 2)
+                connection = socket.socket(fileno=descriptors[0])
+                data = _content(descriptors[1]) if descriptors[1:] else b""
                 task = loop.create_task(
                     loop.connect_accepted_socket(lambda: make_protocol(data), connection)
                 )
@@ -90,4 +111,11 @@ class Handover:
 
     def close(self) -> None:
         """No more connections are taken."""
+        self._balance.leave(self.process)
         asyncio.get_running_loop().remove_reader(self._inbox)
+
+
+def _content(descriptor: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        return file.read()

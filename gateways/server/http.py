@@ -17,13 +17,19 @@ class HttpProtocol(HttpToolsProtocol):
     head_bytes = 0
     #: Where several processes share a port: how each request comes to the right one.
     handover: ClassVar[Handover | None] = None
-    #: What another process read of this connection before it handed it over.
-    inherited = b""
+    #: What another process read of this connection before it handed it over; None: it came here.
+    inherited: bytes | None = None
     #: A request line that is not whole yet.
     request_line = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if (
+            self.handover is not None
+            and self.inherited is None
+            and self.handover.pass_on(transport)
+        ):
+            return
         self._expect_head()
         if self.inherited:
             self.data_received(self.inherited)

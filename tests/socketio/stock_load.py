@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.e2e.client import eventually, token
+from tests.faults import rows
 from tests.faults.proxy import Proxy
 from tests.faults.record import Received, Record
 from tests.faults.sending import keep_sending
@@ -161,5 +162,6 @@ async def stock_load(node: Node, ports: list[int]) -> AsyncIterator[StockLoad]:
     try:
         await load.start()
         yield load
+        rows.note(load.record, senders=SENDERS, recipients=RECIPIENTS, timed=False)
     finally:
         await load.stop()

@@ -72,4 +72,5 @@ async def test_one_of_three_that_share_a_port_is_killed(node: Node, deployment: 
         assert record.faults() == []
         assert at_work.not_recovered() == []
         returned = [client for client in at_work.clients if len(client.of_kind("connect")) > 1]
-        assert 0 < len(returned) < len(at_work.clients)
+        # A third of them, more or less, was at each.
+        assert len(at_work.clients) / 6 < len(returned) < len(at_work.clients) / 2

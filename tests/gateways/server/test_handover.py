@@ -2,26 +2,36 @@
 
 import asyncio
 import socket
+import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 import pytest
 
+from gateways.server.balance import Balance
 from gateways.server.handover import Handover, prefix
 
 
 @pytest.fixture
 def ends() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
     """Each process's inbox, and the way into it."""
-    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)]
+    pairs = [socket.socketpair() for _ in range(2)]
     yield pairs
     for end in (end for pair in pairs for end in pair):
         end.close()
 
 
 @pytest.fixture
-def processes(ends: list[tuple[socket.socket, socket.socket]]) -> list[Handover]:
+def file() -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+@pytest.fixture
+def processes(ends: list[tuple[socket.socket, socket.socket]], file: IO[bytes]) -> list[Handover]:
     outboxes = [outbox for _, outbox in ends]
-    return [Handover(number, inbox, outboxes) for number, (inbox, _) in enumerate(ends)]
+    balance = Balance.make(file.fileno(), len(ends))
+    return [Handover(number, balance, inbox, outboxes) for number, (inbox, _) in enumerate(ends)]
 
 
 class Echo(asyncio.Protocol):
