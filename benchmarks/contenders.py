@@ -100,7 +100,7 @@ CONTENDERS: Final = (
         name="channels",
         title="Channels, as its tutorial has it",
         path=PLAIN,
-        command=(str(PEERS_PYTHON), "channels_tutorial/serve.py"),
+        command=(str(PEERS_PYTHON), "-m", "channels_tutorial"),
     ),
     Contender(
         name="old-service",
@@ -140,6 +140,7 @@ def running(contender: Contender, *, processes: int = 1) -> Iterator[Running]:
             **os.environ,
             "REDIS_URL": url,
             "JWT_SECRET": SECRET,
+            "SECRET_KEY": SECRET,
             "ENV_FILE": "",
             "HOST": "127.0.0.1",
             "DATA_DIR": f"{directory}/var",
