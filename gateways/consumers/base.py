@@ -5,6 +5,7 @@ tasks and looks for stale database connections at every message, which costs fiv
 itself; what comes from the channel layer reaches a socket through the hub, so one queue is enough.
 """
 
+import asyncio
 import secrets
 import time
 from abc import abstractmethod
@@ -103,8 +104,9 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         goodbye = False
         try:
             self.limit_authentication()
-            await self.guarded(self.opened(handshake), None)
-            goodbye = await self._receive_frames(receive)
+            await self.guarded(lambda _: self.opened(handshake), None)
+            # In a task of its own: each message would be woken through all that is around this.
+            goodbye = await asyncio.create_task(self._receive_frames(receive))
         finally:
             # Whatever ended the socket: this runs once, and waits for nobody.
             self.gateway.connections.leave(self.socket_id)
@@ -129,21 +131,24 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             if message["type"] == "websocket.disconnect":
                 return message.get("code") in GOODBYES
             if not self.outbound.closed:
-                await self._serve(message.get("text"))
+                inbound = self._decode(message.get("text"))
+                if inbound is not None:
+                    await self.guarded(self._dispatch, inbound)
 
-    async def _serve(self, frame: str | None) -> None:
+    def _decode(self, frame: str | None) -> Inbound | None:
+        """None where it was refused."""
         if frame is None:
             self._refuse_frame(InvalidFrame("The frame is binary; text was expected."))
-            return
+            return None
         try:
             inbound = self.codec.decode(frame)
         except InvalidFrame as error:
             self._refuse_frame(error)
-            return
+            return None
         self._invalid_frames = 0
         if self.session is not None:
             self.session.touch()
-        await self.guarded(self._dispatch(inbound), inbound)
+        return inbound
 
     def _refuse_frame(self, error: InvalidFrame) -> None:
         self._invalid_frames += 1
@@ -151,7 +156,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         if self._invalid_frames >= self.codec.max_invalid_frames:
             self.outbound.close(CloseCode.PROTOCOL_ABUSE, "Too many invalid frames in a row.")
 
-    async def _dispatch(self, inbound: Inbound) -> Payload:
+    def _dispatch(self, inbound: Inbound) -> Awaitable[Payload]:
         if inbound.refusal is not None:
             raise inbound.refusal
         handler = self.handlers.get(inbound.event)
@@ -159,16 +164,18 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             raise UnknownEvent(f"{inbound.event!r} is no event of this gateway.")
         if not handler.public and self.session is None:
             raise Unauthenticated("Authenticate first.")
-        return await handler.serve(self, parse(inbound.data, handler.struct))
+        return handler.serve(self, parse(inbound.data, handler.struct))
 
     # --- the error boundary -----------------------------------------------------------------------
 
-    async def guarded(self, work: Awaitable[Payload | None], inbound: Inbound | None) -> None:
+    async def guarded(
+        self, work: Callable[[Any], Awaitable[Payload | None]], inbound: Inbound | None
+    ) -> None:
         """Do the work and reply with its result. Every exception ends here, as an answer or a
         close.
         """
         try:
-            payload = await work
+            payload = await work(inbound)
         except GatewayError as error:
             self._unavailable |= isinstance(error, Unavailable)
             self._fail(error, inbound)

@@ -1,7 +1,7 @@
 """The user gateway: players' clients."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -181,8 +181,8 @@ class UserConsumer(GatewayConsumer):
     async def ping(self, _: Nothing) -> Pong:
         return Pong(timestamp())
 
-    async def send_message(self, request: SendMessage) -> Receipt:
-        return await self.gateway.delivery.send(Sender.user(self._me.user_id), request)
+    def send_message(self, request: SendMessage) -> Awaitable[Receipt]:
+        return self.gateway.delivery.send(Sender.user(self._me.user_id), request)
 
     async def get_online_friends(self, _: Nothing) -> OnlineFriends:
         return OnlineFriends(await self.gateway.friends.online(self._me.user_id))

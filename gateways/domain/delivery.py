@@ -91,17 +91,20 @@ class Delivery:
         message_id = request.message_id or uuid7(accepted_ms)
         body = self._body(sender, request, message_id, accepted_ms)
 
+        inbox = self._inbox
         if request.message_id is None:
-            stored = await self._store(recipients, body, None)
+            stored = await inbox.deliver(recipients, body, repeat_key=None, new_epoch=new_epoch())
+            self._nudge(body, stored)
             return _receipt(message_id, stored, accepted_ms)
 
-        earlier = await self._inbox.first_receipt(sender.key, message_id)
+        earlier = await inbox.first_receipt(sender.key, message_id)
         if earlier is not None:
             return _decode_receipt(earlier)
         repeat_key = Keys.repeat_key(sender.key, message_id)
-        stored = await self._store(recipients, body, repeat_key)
+        stored = await inbox.deliver(recipients, body, repeat_key=repeat_key, new_epoch=new_epoch())
+        self._nudge(body, stored)
         receipt = _encode(_receipt(message_id, stored, accepted_ms))
-        return _decode_receipt(await self._inbox.keep_receipt(sender.key, message_id, receipt))
+        return _decode_receipt(await inbox.keep_receipt(sender.key, message_id, receipt))
 
     async def broadcast(self, sender: Sender, request: Broadcast) -> None:
         """To everybody who is online now. It is stored nowhere, and nobody can ask for it later.
@@ -135,19 +138,13 @@ class Delivery:
             )
         return body
 
-    async def _store(
-        self, recipients: Sequence[str], body: bytes, repeat_key: str | None
-    ) -> list[Stored]:
-        stored = await self._inbox.deliver(
-            recipients, body, repeat_key=repeat_key, new_epoch=new_epoch()
-        )
+    def _nudge(self, body: bytes, stored: Sequence[Stored]) -> None:
         by_node: defaultdict[str, list[Placed]] = defaultdict(list)
         for outcome in stored:
             for node_id in outcome.nodes:
                 by_node[node_id].append((outcome.user_id, outcome.seq, outcome.epoch))
         for node_id, placed in by_node.items():
             self._mailbox.send(node_id, MessageNudge(body, placed))
-        return stored
 
 
 def _receipt(message_id: str, stored: Sequence[Stored], accepted_ms: int) -> Receipt:

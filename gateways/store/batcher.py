@@ -7,7 +7,7 @@ and no timer of its own, only the write, the read and a future for each call (st
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol
 
 from redis.asyncio import Redis
@@ -28,18 +28,16 @@ MAX_WAITING: Final = 20_000
 class Caller(Protocol):
     """What the store's modules need of the batcher."""
 
-    async def call(self, *command: Argument) -> Any: ...
+    def call(self, *command: Argument) -> Awaitable[Any]: ...
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]: ...
 
-    async def run(self, script: Script, keys: Sequence[str], *args: Argument) -> Any: ...
+    def run(
+        self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
+    ) -> Awaitable[Any]: ...
 
     async def run_all(
-        self,
-        script: Script,
-        calls: Sequence[tuple[Sequence[str], Sequence[Argument]]],
-        *,
-        promises: bool = False,
+        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]: ...
 
 
@@ -95,29 +93,25 @@ class Batcher:
         self._closed = False
         self._idle = asyncio.Event()
 
-    async def call(self, *command: Argument) -> Any:
-        return await self._enqueue(command, None)
+    # Futures, not coroutines, which each message would have to be woken through.
+
+    def call(self, *command: Argument) -> asyncio.Future[Any]:
+        return self._enqueue(command, None)
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]:
         return list(await asyncio.gather(*[self._enqueue(command, None) for command in commands]))
 
-    async def run(self, script: Script, keys: Sequence[str], *args: Argument) -> Any:
-        return await self._enqueue(_evalsha(script, keys, args), script)
+    def run(
+        self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
+    ) -> asyncio.Future[Any]:
+        """`promises`: somebody will be told that it is done."""
+        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
+        return self._enqueue(command, script, promises=promises)
 
     async def run_all(
-        self,
-        script: Script,
-        calls: Sequence[tuple[Sequence[str], Sequence[Argument]]],
-        *,
-        promises: bool = False,
+        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]:
-        futures = [
-            self._enqueue(_evalsha(script, keys, args), script, promises=promises)
-            for keys, args in calls
-        ]
-        if len(futures) == 1:  # a gather costs more than all the rest of a call
-            return [await futures[0]]
-        return list(await asyncio.gather(*futures))
+        return list(await asyncio.gather(*[self.run(script, keys, *args) for keys, args in calls]))
 
     async def close(self) -> None:
         """What is under way is answered first; what waits is refused."""
@@ -288,10 +282,6 @@ def _check_synced(batch: list[_Pending], outcome: list[Any]) -> None:
         for index, pending in enumerate(batch):
             if pending.promises and not isinstance(outcome[index], Refusal):
                 outcome[index] = unkept
-
-
-def _evalsha(script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Command:
-    return ("EVALSHA", script.sha, len(keys), *keys, *args)
 
 
 #: Redis' refusals that are about its own state, not about the call: it may be tried again later.

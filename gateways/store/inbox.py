@@ -1,6 +1,7 @@
 """The inboxes: one stream a user, `u:{id}:inbox`, whose entry ids are `<seq>-0`."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,13 +67,19 @@ class InboxStore:
             new_epoch,
         )
         delivery_keys = self._keys.delivery
-        calls = []
-        for start in range(0, len(user_ids), RECIPIENTS_A_CALL):
-            some = user_ids[start : start + RECIPIENTS_A_CALL]
+
+        def append(some: Sequence[str]) -> Awaitable[list[bytes]]:
             keys = [key for user_id in some for key in delivery_keys(user_id, repeat_key or "")]
-            calls.append((keys, args))
-        chunks = await self._redis.run_all(scripts.DELIVER, calls, promises=True)
-        answers = [answer for chunk in chunks for answer in chunk]
+            return self._redis.run(scripts.DELIVER, keys, *args, promises=True)
+
+        if len(user_ids) <= RECIPIENTS_A_CALL:
+            answers = await append(user_ids)
+        else:
+            starts = range(0, len(user_ids), RECIPIENTS_A_CALL)
+            chunks = await asyncio.gather(
+                *[append(user_ids[start : start + RECIPIENTS_A_CALL]) for start in starts]
+            )
+            answers = [answer for chunk in chunks for answer in chunk]
         return [_outcome(user, answer) for user, answer in zip(user_ids, answers, strict=True)]
 
     async def after(self, user_id: str, seq: int, *, count: int) -> list[Entry]:

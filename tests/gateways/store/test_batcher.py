@@ -86,7 +86,7 @@ async def test_at_most_two_pipelines_are_under_way_and_the_rest_gathers(
     async with on(valkey) as batcher:
         calls = []
         for number in range(50):
-            calls.append(asyncio.create_task(batcher.call("INCR", f"{keys.prefix}n{number}")))
+            calls.append(asyncio.ensure_future(batcher.call("INCR", f"{keys.prefix}n{number}")))
             await asyncio.sleep(0)  # a turn of its own for each
             assert batcher.under_way <= batching.MAX_IN_FLIGHT
         await asyncio.gather(*calls)
@@ -186,7 +186,7 @@ async def test_calls_that_wait_behind_a_stuck_pipeline_wait_no_longer_than_it(
         begun = time.monotonic()
         calls = []
         for _ in range(20):
-            calls.append(asyncio.create_task(batcher.call("PING")))
+            calls.append(asyncio.ensure_future(batcher.call("PING")))
             await asyncio.sleep(0.01)
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
@@ -201,7 +201,7 @@ async def test_nothing_is_carried_out_twice_whatever_the_server_does(
         taken = made = 0
         for _ in range(3):
             for stop in (False, True):
-                calls = [asyncio.create_task(batcher.call("INCR", counter)) for _ in range(20)]
+                calls = [asyncio.ensure_future(batcher.call("INCR", counter)) for _ in range(20)]
                 made += len(calls)
                 if stop:
                     async with stopped(own_valkey):
@@ -233,9 +233,9 @@ async def test_a_killed_server_is_unavailable_and_serves_again_once_restarted(
 async def test_a_cancelled_caller_harms_nobody(valkey: Valkey, keys: Keys) -> None:
     async with on(valkey) as batcher:
         for turns in range(6):
-            cancelled = asyncio.create_task(batcher.call("INCR", f"{keys.prefix}c"))
+            cancelled = asyncio.ensure_future(batcher.call("INCR", f"{keys.prefix}c"))
             others = [
-                asyncio.create_task(batcher.call("SET", f"{keys.prefix}{n}", n)) for n in range(5)
+                asyncio.ensure_future(batcher.call("SET", f"{keys.prefix}{n}", n)) for n in range(5)
             ]
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -282,7 +282,7 @@ async def test_too_many_waiting_calls_are_refused_at_once(
 
 async def test_what_waits_at_the_close_is_told_so(valkey: Valkey) -> None:
     batcher = Batcher(connect(valkey.url, timeout_seconds=1), timeout_seconds=1)
-    call = asyncio.create_task(batcher.call("PING"))
+    call = asyncio.ensure_future(batcher.call("PING"))
     await asyncio.sleep(0)
     await batcher.close()
     with pytest.raises(StoreUnavailable, match="shutting down"):

@@ -82,7 +82,7 @@ async def test_without_the_disk_nothing_is_promised_and_the_rest_goes_on(
     await deliver(batcher, keys)
     configure(own_valkey, appendfsync="no")
     delivery = asyncio.create_task(deliver(batcher, keys, "m"))
-    other = asyncio.create_task(batcher.call("SET", "other", "x"))
+    other = asyncio.ensure_future(batcher.call("SET", "other", "x"))
     with pytest.raises(StoreUnavailable, match="disk"):
         await delivery
     assert await other
