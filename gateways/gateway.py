@@ -18,6 +18,7 @@ from gateways.domain.tokens import TokenVerifier
 from gateways.hub import Hub
 from gateways.mailbox import ChannelLayer, Mailbox
 from gateways.node import Node
+from gateways.outbound import Turn
 from gateways.reconciler import Reconciler
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
@@ -70,6 +71,7 @@ class Gateway:
         directory = DirectoryStore(self.redis, keys)
 
         self.connections = Connections()
+        self.turn = Turn()
         # What follows a lambda here comes later, and is not there yet.
         self.hub = Hub(inbox, on_other_epoch=lambda: self.node.reconcile_now())  # noqa: PLW0108
         self.mailbox = Mailbox(

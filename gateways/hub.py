@@ -104,13 +104,14 @@ class Hub:
 
     def deliver(self, user_id: str, seq: int, epoch: str, body: bytes) -> None:
         for session in self._sessions.get(user_id, {}).values():
-            if session.outbound.closed:
+            if session.outbound.close_code is not None:
                 continue
             if session.epoch != epoch and session.epoch:
                 self._on_other_epoch()
                 continue
-            self._hand_over(session, session.order.offer(seq, body))
-            if session.order.behind:
+            order = session.order
+            self._hand_over(session, order.offer(seq, body))
+            if order.newest > order.position:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
 
     def on_status(self, nudge: StatusNudge) -> None:

@@ -268,4 +268,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
 
     def _make_outbound(self, scope: dict[str, Any], send: Send) -> Outbound:
         socket = scope.get("extensions", {}).get("scarfall.socket") or AsgiSocket(send)
-        return Outbound(socket, send, max_bytes=self.gateway.config.max_outbound_bytes)
+        gateway = self.gateway
+        return Outbound(
+            socket, send, max_bytes=gateway.config.max_outbound_bytes, turn=gateway.turn
+        )
