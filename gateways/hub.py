@@ -110,7 +110,8 @@ class Hub:
                 self._on_other_epoch()
                 continue
             order = session.order
-            self._hand_over(session, order.offer(seq, body))
+            if ready := order.offer(seq, body):
+                self._hand_over(session, ready)
             if order.newest > order.position:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from gateways.ordering import Numbered, Order
 from gateways.outbound import Outbound
 from gateways.protocol.codec import Codec
@@ -55,13 +57,18 @@ class Session(_Authenticated):
     epoch: str = ""
     #: When it was opened, in ms, by the store's clock.
     opened_ms: int = 0
+    #: The user's id as JSON, as each message to it has it.
+    _recipient: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._recipient = msgspec.json.encode(self.user_id)
 
     def push_latest(self, event: str, key: str, payload: Payload) -> None:
         self.outbound.write_latest(key, self.codec.push(event, payload))
 
     def hand_over(self, messages: list[Numbered]) -> None:
         for seq, body in messages:
-            self.outbound.write(self.codec.message(self.user_id, self.epoch, seq, body))
+            self.outbound.write(self.codec.message(self._recipient, self.epoch, seq, body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,5 +46,7 @@ class Codec(Protocol):
     def broadcast(self, recipient_id: str, body: bytes) -> bytes:
         """The push of a message that is stored nowhere, and so has no seq."""
 
-    def message(self, recipient_id: str, epoch: str, seq: int, body: bytes) -> bytes:
-        """The push of a stored message. `body` is a MessageBody as JSON, spliced in as it is."""
+    def message(self, recipient: bytes, epoch: str, seq: int, body: bytes) -> bytes:
+        """The push of a stored message. The recipient's id and the MessageBody are JSON, spliced in
+        as they are.
+        """

@@ -68,9 +68,9 @@ class PlainCodec:
             body[1:],
         )
 
-    def message(self, recipient_id: str, epoch: str, seq: int, body: bytes) -> bytes:  # noqa: ARG002
+    def message(self, recipient: bytes, epoch: str, seq: int, body: bytes) -> bytes:  # noqa: ARG002
         return b'{"event":"message","data":{"recipientId":%b,"seq":%d,%b}' % (
-            self._encode(recipient_id),
+            recipient,
             seq,
             body[1:],
         )

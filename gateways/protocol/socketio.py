@@ -123,8 +123,7 @@ class SocketIOCodec:
     def broadcast(self, recipient_id: str, body: bytes) -> bytes:
         return b'42["message",{"recipientId":%b,%b]' % (_encode(recipient_id), body[1:])
 
-    def message(self, recipient_id: str, epoch: str, seq: int, body: bytes) -> bytes:
-        recipient = _encode(recipient_id)
+    def message(self, recipient: bytes, epoch: str, seq: int, body: bytes) -> bytes:
         if not self.recovery:
             return b'42["message",{"recipientId":%b,"seq":%d,%b]' % (recipient, seq, body[1:])
         return b'42["message",{"recipientId":%b,"seq":%d,%b,"%b:%d"]' % (

@@ -36,7 +36,7 @@ def text_header(length: int) -> bytes:
     if length < 126:
         return bytes((0x81, length))
     if length < 65536:
-        return struct.pack("!BBH", 0x81, 126, length)
+        return b"\x81\x7e" + length.to_bytes(2)
     return struct.pack("!BBQ", 0x81, 127, length)
 
 

@@ -69,7 +69,7 @@ class InboxStore:
         delivery_keys = self._keys.delivery
 
         def append(some: Sequence[str]) -> Awaitable[list[bytes]]:
-            keys = [key for user_id in some for key in delivery_keys(user_id, repeat_key or "")]
+            keys = [key for user_id in some for key in delivery_keys(user_id, repeat_key)]
             return self._redis.run(scripts.DELIVER, keys, *args, promises=True)
 
         if len(user_ids) <= RECIPIENTS_A_CALL:
@@ -113,13 +113,13 @@ class InboxStore:
 
 
 def _outcome(user_id: str, answer: bytes) -> Stored:
-    seq, *rest = answer.decode().split()
-    if not rest:
+    words = answer.decode().split()
+    if len(words) == 1:
         return Stored(user_id, 0, "", live=False, nodes=())
-    if seq.startswith("="):
-        return Stored(user_id, int(seq[1:]), "", live=rest == ["sent"], nodes=())
-    epoch, *nodes = rest
-    return Stored(user_id, int(seq), epoch, live=bool(nodes), nodes=nodes)
+    if words[0].startswith("="):
+        return Stored(user_id, int(words[0][1:]), "", live=words[1] == "sent", nodes=())
+    nodes = words[2:]
+    return Stored(user_id, int(words[0]), words[1], live=bool(nodes), nodes=nodes)
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes] | list[bytes]) -> Entry:

@@ -1,6 +1,7 @@
 -- Append one message to the inbox of each recipient, and find the nodes that hold their sessions.
 --
--- KEYS  four a recipient: u:{id}:inbox, u:{id}:state, u:{id}:sessions, u:{id}:got:<sender>:<message id>
+-- KEYS  three a recipient: u:{id}:inbox, u:{id}:state, u:{id}:sessions; where a message id may be repeated four:
+--       u:{id}:got:<sender>:<message id> too
 -- ARGV  1 message body   2 inbox ttl in ms (0: no inbox)   3 entries to keep at least
 --       4 how long a repeated message id is recognised, in ms (0: it is the server's own, nobody repeats it)
 --       5 epoch to begin with where there is none
@@ -11,50 +12,68 @@
 
 local body, ttl, length, repeat_ms, new_epoch =
   ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local time = redis.call('TIME')
+local call, match = redis.call, string.match
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- The inbox expires a little later than it must, so that not every append has to put that off.
+local slack = math.floor(ttl / 64)
+
+local function nodes_of(sessions)
+  local ids = call('HKEYS', sessions)
+  if #ids == 0 then return '' end
+  local nodes = match(ids[1], '^[^.]+')
+  if #ids == 1 then return nodes end
+  local known = {[nodes] = true}
+  for i = 2, #ids do
+    local node = match(ids[i], '^[^.]+')
+    if not known[node] then
+      known[node] = true
+      nodes = nodes .. ' ' .. node
+    end
+  end
+  return nodes
+end
 
 local function deliver(inbox, state, sessions, got)
-  if repeat_ms > 0 then
-    local first = redis.call('GET', got)
+  if got then
+    local first = call('GET', got)
     if first then
       -- A write, so that whoever waits for the disk waits for what the first call wrote.
-      redis.call('PEXPIRE', got, repeat_ms)
+      call('PEXPIRE', got, repeat_ms)
       return '=' .. first
     end
   end
 
-  local nodes, known = {}, {}
-  for _, session in ipairs(redis.call('HKEYS', sessions)) do
-    local node = string.match(session, '^[^.]+')
-    if not known[node] then
-      known[node] = true
-      nodes[#nodes + 1] = node
-    end
-  end
-  if ttl == 0 and #nodes == 0 then return '0' end
+  local nodes = nodes_of(sessions)
+  if ttl == 0 and nodes == '' then return '0' end
 
-  local count = redis.call('HMGET', state, 'seq', 'epoch')
-  local seq, epoch = tonumber(count[1] or 0) + 1, count[2]
+  local count = call('HMGET', state, 'seq', 'epoch', 'expires')
+  local seq, epoch, expires = (count[1] or 0) + 1, count[2], tonumber(count[3] or 0)
   if not epoch then
-    redis.call('DEL', inbox)
-    redis.call('HSET', state, 'epoch', new_epoch)
-    seq, epoch = 1, new_epoch
+    call('DEL', inbox)
+    call('HSET', state, 'epoch', new_epoch)
+    seq, epoch, expires = 1, new_epoch, 0
   end
   if ttl > 0 then
-    redis.call('XADD', inbox, 'MAXLEN', '~', length, seq .. '-0', 'b', body, 't', now)
-    redis.call('PEXPIRE', inbox, ttl)
+    call('XADD', inbox, 'MAXLEN', '~', length, seq .. '-0', 'b', body, 't', now)
   end
-  redis.call('HSET', state, 'seq', seq)
-  if repeat_ms > 0 then
-    redis.call('SET', got, seq .. (#nodes > 0 and ' sent' or ' queued'), 'PX', repeat_ms)
+  if ttl > 0 and expires < now + ttl then
+    call('PEXPIRE', inbox, ttl + slack)
+    call('HSET', state, 'seq', seq, 'expires', now + ttl + slack)
+  else
+    call('HSET', state, 'seq', seq)
   end
-  return seq .. ' ' .. epoch .. ' ' .. table.concat(nodes, ' ')
+  if got then
+    call('SET', got, seq .. (nodes ~= '' and ' sent' or ' queued'), 'PX', repeat_ms)
+  end
+  return seq .. ' ' .. epoch .. ' ' .. nodes
 end
 
 local answers = {}
-for i = 1, #KEYS, 4 do
-  local stored, answer = pcall(deliver, KEYS[i], KEYS[i + 1], KEYS[i + 2], KEYS[i + 3])
+local stride = repeat_ms > 0 and 4 or 3
+for i = 1, #KEYS, stride do
+  local got = stride == 4 and KEYS[i + 3] or nil
+  local stored, answer = pcall(deliver, KEYS[i], KEYS[i + 1], KEYS[i + 2], got)
   answers[#answers + 1] = stored and answer or '0'
 end
 return answers

@@ -202,7 +202,7 @@ def test_a_stored_message_is_spliced_into_the_json_that_it_means(
     recipient_id: str, seq: int, body: MessageBody
 ) -> None:
     encoded = msgspec.json.encode(body)
-    frame = strictly(codec.message(recipient_id, "epoch", seq, encoded))
+    frame = strictly(codec.message(msgspec.json.encode(recipient_id), "epoch", seq, encoded))
     assert frame == {
         "event": "message",
         "data": {"recipientId": recipient_id, "seq": seq, **json.loads(encoded)},

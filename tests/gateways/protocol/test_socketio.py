@@ -192,8 +192,13 @@ def test_a_push_is_an_event() -> None:
 @pytest.mark.parametrize("recipient_id", ["alice", '"', "مرحبا"])
 def test_a_message_is_spliced(recipient_id: str) -> None:
     message = {"recipientId": recipient_id, "seq": 7, **json.loads(BODY)}
-    assert arguments(codec.message(recipient_id, "e", 7, BODY), b"42") == ["message", message]
-    recovering = SocketIOCodec(recovery=True).message(recipient_id, "e", 7, BODY)
+    assert arguments(codec.message(json.dumps(recipient_id).encode(), "e", 7, BODY), b"42") == [
+        "message",
+        message,
+    ]
+    recovering = SocketIOCodec(recovery=True).message(
+        json.dumps(recipient_id).encode(), "e", 7, BODY
+    )
     assert arguments(recovering, b"42") == ["message", message, "e:7"]
 
 
@@ -204,7 +209,7 @@ def test_a_broadcast_has_neither_seq_nor_offset() -> None:
 
 
 def test_an_offset_leads_back_to_its_place() -> None:
-    frame = SocketIOCodec(recovery=True).message("alice", "1a2-b", 7, BODY)
+    frame = SocketIOCodec(recovery=True).message(b'"alice"', "1a2-b", 7, BODY)
     assert socketio.offset(arguments(frame, b"42")[2]) == ("1a2-b", 7)
 
 
