@@ -1,6 +1,7 @@
 """One user's socket."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -10,6 +11,10 @@ from gateways.management.loadtest.wires import Answer, Wire, find
 
 CONNECTED: Final = b'"connected"'
 REFUSED: Final = (b'"authentication_error"', b'"error"')
+
+
+# At its own level it says a line for each connection.
+logging.getLogger("picows").setLevel(logging.WARNING)
 
 
 class CannotConnect(Exception):
