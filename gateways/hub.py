@@ -9,6 +9,7 @@ import structlog
 
 from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Hole, Order
+from gateways.protocol.codec import Codec
 from gateways.protocol.errors import CloseCode
 from gateways.protocol.events import StatusUpdate, timestamp
 from gateways.session import Session
@@ -133,13 +134,18 @@ class Hub:
             email=nudge.email,
             last_seen=timestamp(nudge.last_seen_ms),
         )
+        frames: dict[Codec, bytes] = {}  # the same for all who speak a format
         for watcher in nudge.watchers:
             for session in self._sessions.get(watcher, {}).values():
                 if not session.epoch or session.opened_ms >= nudge.generation:
                     continue
                 if online == nudge.online and session.opened_ms < generation:
                     continue
-                session.push_latest("user_status_update", nudge.user_id, update)
+                frame = frames.get(session.codec)
+                if frame is None:
+                    frame = session.codec.push("user_status_update", update)
+                    frames[session.codec] = frame
+                session.outbound.write_latest(nudge.user_id, frame)
 
     def on_broadcast(self, nudge: BroadcastNudge) -> None:
         if len(self._broadcasts) >= MAX_BROADCASTS:

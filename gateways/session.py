@@ -63,9 +63,6 @@ class Session(_Authenticated):
     def __post_init__(self) -> None:
         self._recipient = msgspec.json.encode(self.user_id)
 
-    def push_latest(self, event: str, key: str, payload: Payload) -> None:
-        self.outbound.write_latest(key, self.codec.push(event, payload))
-
     def hand_over(self, messages: list[Numbered]) -> None:
         for seq, body in messages:
             self.outbound.write(self.codec.message(self._recipient, self.epoch, seq, body))

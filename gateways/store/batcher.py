@@ -42,14 +42,25 @@ class Caller(Protocol):
 
 
 class _Pending:
-    __slots__ = ("future", "packed", "promises", "script")
+    """One command, or several (`together`) whose caller wants all their results at once."""
+
+    __slots__ = ("count", "future", "packed", "promises", "script", "together")
 
     def __init__(
-        self, packed: bytes, script: Script | None, future: asyncio.Future[Any], promises: bool
+        self,
+        packed: bytes,
+        future: asyncio.Future[Any],
+        *,
+        count: int = 1,
+        together: bool = False,
+        script: Script | None = None,
+        promises: bool = False,
     ) -> None:
         self.packed = packed
-        self.script = script
         self.future = future
+        self.count = count
+        self.together = together
+        self.script = script
         self.promises = promises
 
 
@@ -88,6 +99,7 @@ class Batcher:
         # Its own time-out ends first, so that the rest of the batch has its results all the same.
         self._wait = pack(("WAITAOF", 1, 0, int(timeout_seconds * 800)))
         self._waiting: deque[_Pending] = deque()
+        self._waiting_commands = 0
         self._lanes = [_Lane() for _ in range(MAX_IN_FLIGHT)]
         self._scheduled = False
         self._closed = False
@@ -96,17 +108,25 @@ class Batcher:
     # Futures, not coroutines, which each message would have to be woken through.
 
     def call(self, *command: Argument) -> asyncio.Future[Any]:
-        return self._enqueue(command, None)
+        pending = _Pending(pack(command), asyncio.get_running_loop().create_future())
+        return self._enqueue(pending)
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]:
-        return list(await asyncio.gather(*[self._enqueue(command, None) for command in commands]))
+        loop = asyncio.get_running_loop()
+        results: list[Any] = []
+        for start in range(0, len(commands), MAX_BATCH):
+            some = [pack(command) for command in commands[start : start + MAX_BATCH]]
+            pending = _Pending(b"".join(some), loop.create_future(), count=len(some), together=True)
+            results += await self._enqueue(pending)
+        return results
 
     def run(
         self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
     ) -> asyncio.Future[Any]:
         """`promises`: somebody will be told that it is done."""
-        command = ("EVALSHA", script.sha, len(keys), *keys, *args)
-        return self._enqueue(command, script, promises=promises)
+        packed = pack(("EVALSHA", script.sha, len(keys), *keys, *args))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        return self._enqueue(_Pending(packed, future, script=script, promises=promises))
 
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
@@ -131,19 +151,16 @@ class Batcher:
 
     # --- out --------------------------------------------------------------------------------------
 
-    def _enqueue(
-        self, command: Command, script: Script | None, *, promises: bool = False
-    ) -> asyncio.Future[Any]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        if len(self._waiting) >= MAX_WAITING:
-            future.set_exception(StoreUnavailable("Too many calls are waiting for Redis."))
-            return future
-        self._waiting.append(_Pending(pack(command), script, future, promises))
+    def _enqueue(self, pending: _Pending) -> asyncio.Future[Any]:
+        if self._waiting_commands >= MAX_WAITING:
+            pending.future.set_exception(StoreUnavailable("Too many calls are waiting for Redis."))
+            return pending.future
+        self._waiting.append(pending)
+        self._waiting_commands += pending.count
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._flush)
-        return future
+            asyncio.get_running_loop().call_soon(self._flush)
+        return pending.future
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -159,19 +176,26 @@ class Batcher:
         if lane.link is None or not lane.link.idle:
             lane.connecting = asyncio.get_running_loop().create_task(self._connect(lane))
             return
-        waiting = self._waiting
-        self._send(lane, [waiting.popleft() for _ in range(min(len(waiting), MAX_BATCH))])
+        batch: list[_Pending] = []
+        commands = 0
+        while self._waiting and commands < MAX_BATCH:
+            batch.append(pending := self._waiting.popleft())
+            commands += pending.count
+        self._waiting_commands -= commands
+        self._send(lane, batch)
 
     def _send(self, lane: _Lane, batch: list[_Pending], deadline: float | None = None) -> None:
         assert lane.link is not None
         parts = [pending.packed for pending in batch]
+        expected = sum([pending.count for pending in batch])
         synced = self._fsync and any(pending.promises for pending in batch)
         if synced:
             parts.append(self._wait)
+            expected += 1
         self._begin(lane, batch, deadline)
         lane.link.send(
             b"".join(parts),
-            len(parts),
+            expected,
             lambda outcome: self._returned(lane, batch, outcome, synced=synced),
         )
 
@@ -205,8 +229,7 @@ class Batcher:
         except (RedisError, OSError, TimeoutError) as error:
             self._fail_waiting(f"Redis does not answer: {str(error) or type(error).__name__}")
         except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it
-            while self._waiting:
-                _resolve(self._waiting.popleft().future, error)
+            self._refuse_waiting(error)
         finally:
             lane.connecting = None
         self._flush()
@@ -225,13 +248,19 @@ class Batcher:
         if isinstance(outcome, LinkLost):
             self._lost(batch, outcome)
         else:
-            if synced:
-                _check_synced(batch, outcome)
+            unkept = _unkept(outcome.pop()) if synced else None
             unknown = []
-            for pending, result in zip(batch, outcome, strict=False):
+            replies = iter(outcome)
+            for pending in batch:
+                if pending.together:
+                    _resolve_together(pending.future, [next(replies) for _ in range(pending.count)])
+                    continue
+                result = next(replies)
                 if isinstance(result, Refusal) and result.kind == "NOSCRIPT":
                     unknown.append(pending)
-                elif not pending.future.done():  # else its caller was cancelled
+                elif unkept and pending.promises and not isinstance(result, Refusal):
+                    _resolve(pending.future, unkept)
+                else:
                     _resolve(pending.future, result)
             if unknown:
                 self._load_and_repeat(lane, unknown)
@@ -270,18 +299,19 @@ class Batcher:
         lane.link.send(b"".join(loads), len(loads), loaded)
 
     def _fail_waiting(self, sentence: str) -> None:
-        while self._waiting:
-            _resolve(self._waiting.popleft().future, StoreUnavailable(sentence))
+        self._refuse_waiting(StoreUnavailable(sentence))
+
+    def _refuse_waiting(self, error: Exception) -> None:
+        waiting, self._waiting, self._waiting_commands = self._waiting, deque(), 0
+        for pending in waiting:
+            _resolve(pending.future, error)
 
 
-def _check_synced(batch: list[_Pending], outcome: list[Any]) -> None:
-    """Take WAITAOF's answer off, and let it speak for those who made promises."""
-    synced = outcome.pop()
+def _unkept(synced: Any) -> StoreUnavailable | None:
+    """What WAITAOF's answer means for those who made promises."""
     if isinstance(synced, Refusal) or synced[0] < 1:
-        unkept = StoreUnavailable(f"Redis has not written it to its disk: {synced}")
-        for index, pending in enumerate(batch):
-            if pending.promises and not isinstance(outcome[index], Refusal):
-                outcome[index] = unkept
+        return StoreUnavailable(f"Redis has not written it to its disk: {synced}")
+    return None
 
 
 #: Redis' refusals that are about its own state, not about the call: it may be tried again later.
@@ -306,3 +336,9 @@ def _resolve(future: asyncio.Future[Any], result: Any) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
+
+
+def _resolve_together(future: asyncio.Future[Any], results: list[Any]) -> None:
+    """One refusal is all that its caller hears."""
+    refusal = next((result for result in results if isinstance(result, Refusal)), None)
+    _resolve(future, results if refusal is None else refusal)

@@ -29,7 +29,7 @@ class CountingBatcher(Batcher):
         self.pipelines: list[int] = []
 
     def _send(self, lane: Any, batch: Any, deadline: float | None = None) -> None:
-        self.pipelines.append(len(batch))
+        self.pipelines.append(sum(pending.count for pending in batch))
         super()._send(lane, batch, deadline)
 
     @property
@@ -118,6 +118,23 @@ async def test_one_bad_command_fails_alone(valkey: Valkey, keys: Keys) -> None:
         assert isinstance(no_command, Refusal)
         assert last == b"text"
         assert batcher.pipelines == [4]
+
+
+async def test_calls_made_together_share_a_refusal_and_no_other_does(
+    valkey: Valkey, keys: Keys
+) -> None:
+    async with on(valkey) as batcher:
+        key = f"{keys.prefix}key"
+        outcomes: tuple[Any, ...] = await asyncio.gather(
+            batcher.call("SET", key, "text"),
+            batcher.call_all([("GET", key), ("LPUSH", key, 1), ("APPEND", key, "!")]),
+            batcher.call_all([("GET", key), ("STRLEN", key)]),
+            return_exceptions=True,
+        )
+        assert outcomes[0] == b"OK"
+        assert isinstance(outcomes[1], Refusal)
+        assert outcomes[1].kind == "WRONGTYPE"
+        assert outcomes[2] == [b"text!", 5]
 
 
 async def test_a_defect_leaves_nobody_waiting(valkey: Valkey, keys: Keys) -> None:
