@@ -7,7 +7,7 @@ reader lags.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -36,7 +36,7 @@ class Socket(Protocol):
     def writable(self) -> asyncio.Event:
         """Set while the reader keeps up."""
 
-    def write_text(self, frames: Iterable[bytes]) -> int:
+    def write_text(self, frames: Sequence[bytes]) -> int:
         """Write text frames at once. Returns how many bytes now wait to be sent."""
 
     def close_now(self, code: int, reason: str) -> None:
@@ -135,15 +135,17 @@ class Outbound:
         self._due = False
         if self.close_code is not None:
             return
-        frames, self._frames = self._frames, []
+        frames = self._frames
         if self._latest:
-            if self.lags:
-                self._poll()
-            else:
+            if self._socket.writable.is_set():
                 frames.extend(self._latest.values())
                 self._latest.clear()
-        if frames and self._socket.write_text(frames) > self._max_bytes:
-            self._overflow()
+            else:
+                self._poll()
+        if frames:
+            self._frames = []
+            if self._socket.write_text(frames) > self._max_bytes:
+                self._overflow()
 
     def _poll(self) -> None:
         """Look again later: messages go on meanwhile."""
@@ -184,7 +186,7 @@ class AsgiSocket:
         self.writable = asyncio.Event()
         self.writable.set()
 
-    def write_text(self, frames: Iterable[bytes]) -> int:
+    def write_text(self, frames: Sequence[bytes]) -> int:
         for frame in frames:
             self._queue.append(frame)
             self._waiting_bytes += len(frame)

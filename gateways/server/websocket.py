@@ -5,7 +5,7 @@ and with the true code, and a consumer can write frames that it has built itself
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -52,15 +52,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
 
-    def write_text(self, frames: Iterable[bytes]) -> int:
+    def write_text(self, frames: Sequence[bytes]) -> int:
         """Write each payload (UTF-8) as a text frame; return how many bytes now wait to be sent.
 
         One write for all. Nothing and 0 before the handshake is complete or once a side closes.
         """
         if self.conn.state is not State.OPEN or self.transport.is_closing():
             return 0
-        parts = [part for frame in frames for part in (text_header(len(frame)), frame)]
-        self.transport.write(b"".join(parts))
+        if len(frames) == 1:
+            self.transport.write(text_header(len(frames[0])) + frames[0])
+        else:
+            parts = [part for frame in frames for part in (text_header(len(frame)), frame)]
+            self.transport.write(b"".join(parts))
         return self.transport.get_write_buffer_size()
 
     def close_now(self, code: int, reason: str = "") -> None:

@@ -5,7 +5,7 @@ client's CONNECT packet and ends with its DISCONNECT, which is a goodbye; then a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -188,7 +188,7 @@ class Connection:
     def writable(self) -> asyncio.Event:
         return self.wire.writable
 
-    def write_text(self, frames: Iterable[bytes]) -> int:
+    def write_text(self, frames: Sequence[bytes]) -> int:
         return self.wire.write(frames)
 
     def close_now(self, code: int, reason: str) -> None:

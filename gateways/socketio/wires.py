@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ class Wire(ABC):
         """The next packet; None once the wire is down, or another took its place."""
 
     @abstractmethod
-    def write(self, packets: Iterable[bytes]) -> int:
+    def write(self, packets: Sequence[bytes]) -> int:
         """Write text packets at once. Returns how many bytes now wait to be sent."""
 
     @abstractmethod
@@ -79,7 +79,7 @@ class WebSocketWire(Wire):
     async def farewell(self) -> None:
         return
 
-    def write(self, packets: Iterable[bytes]) -> int:
+    def write(self, packets: Sequence[bytes]) -> int:
         return self._socket.write_text(packets)
 
     def close_now(self, code: int, reason: str) -> None:
@@ -127,7 +127,7 @@ class PollingWire(Wire):
             await self._arrived.wait()
         return self._incoming.popleft()
 
-    def write(self, packets: Iterable[bytes]) -> int:
+    def write(self, packets: Sequence[bytes]) -> int:
         if self.down:
             return 0
         for packet in packets:

@@ -1,7 +1,7 @@
 """The way out of a socket: order, coalescing, bounds. Messages are never dropped in silence."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -43,7 +43,7 @@ class Socket:
         self.buffered: list[str] = []
         self.writes = 0
 
-    def write_text(self, frames: Iterable[bytes]) -> int:
+    def write_text(self, frames: Sequence[bytes]) -> int:
         self.writes += 1
         self.buffered += [frame.decode() for frame in frames]
         self.drain()

@@ -15,7 +15,7 @@ async def test_write_text_frames_every_length(gateway: Gateway, size: int) -> No
         connection = await gateway.connection()
         text = "é" * (size // 2) + "x" * (size % 2)
         frames = [text.encode(), b"next"]
-        await gateway.call(lambda: connection.socket.write_text(frame for frame in frames))
+        await gateway.call(lambda: connection.socket.write_text(frames))
         assert await client.recv() == text
         assert await client.recv() == "next"
 
