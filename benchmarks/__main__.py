@@ -15,6 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from rich.table import Table
 
 from benchmarks import machine, page, socketio_frames
+from benchmarks.build import build
 from benchmarks.cases import CASES, FIGURES, Case, Unsound
 from benchmarks.contenders import (
     CONTENDERS,
@@ -47,6 +48,7 @@ def main() -> int:
         commit=_commit(),
     )
     if cases:
+        build(contenders)
         _measure(results, cases, contenders, options.rounds, options.seconds)
         _show(results, cases, contenders)
     whole = not options.quick and len(cases) == len(CASES) and len(contenders) == len(CONTENDERS)
