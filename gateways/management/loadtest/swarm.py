@@ -99,9 +99,10 @@ class Swarm:
             async with asyncio.TaskGroup() as group:
                 for index in range(self.plan.users):
                     group.create_task(one(index))
-        except* CannotConnect as errors:
+        except BaseExceptionGroup as errors:
             self.leave()
-            raise CannotConnect(str(errors.exceptions[0])) from None
+            # The first is why the others ended.
+            raise errors.exceptions[0] from None
         self.connecting_seconds = time.perf_counter() - began
         self._players.sort(key=lambda player: player.index)
         self.readings.connected = self._read()
