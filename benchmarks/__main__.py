@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks import machine, page, socketio_frames
 from benchmarks.build import build
-from benchmarks.cases import CASES, FIGURES, Case, Unsound
+from benchmarks.cases import CASES, FIGURES, MAIN, Case, Unsound
 from benchmarks.contenders import (
     CONTENDERS,
     GATEWAY,
@@ -28,7 +28,6 @@ from benchmarks.contenders import (
 )
 from benchmarks.results import Results
 
-ROUNDS: Final = 3
 QUICK_CASES: Final = ("to-1", "to-10", "across-10")
 QUICK_CONTENDERS: Final = (GATEWAY, REDIS_ADAPTER, STREAMS_ADAPTER)
 QUICK_SECONDS: Final = 3.0
@@ -87,7 +86,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="our cost, for --check to compare with")
     options = parser.parse_args()
     options.only = options.only or (QUICK_CASES if options.quick else names)
-    options.rounds = options.rounds or (1 if options.quick else ROUNDS)
+    options.rounds = options.rounds or (1 if options.quick else None)
     options.seconds = options.seconds or (QUICK_SECONDS if options.quick else None)
     asked = options.peer or [e.name for e in (QUICK_CONTENDERS if options.quick else CONTENDERS)]
     options.peer = [GATEWAY.name, *asked]
@@ -98,16 +97,16 @@ def _measure(
     results: Results,
     cases: Sequence[Case],
     contenders: Sequence[Contender],
-    rounds: int,
+    rounds: int | None,
     seconds: float | None,
 ) -> None:
     """One contender after the other, and round again: what else the machine does falls on all."""
     steps = [
         (case, contender)
         for case in cases
-        for _ in range(rounds)
+        for round_ in range(rounds or case.rounds)
         for contender in case.competing()
-        if contender in contenders
+        if contender in contenders and (rounds or round_ == 0 or contender in MAIN)
     ]
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[now]}"), console=Console(stderr=True)) as bar:

@@ -14,17 +14,16 @@ RAW: Final = FOLDER / "results.json"
 PLOTTED: Final = ("to-1", "to-10", "across-10")
 
 
-def write(results: Results) -> None:
-    FOLDER.mkdir(exist_ok=True)
+def write(results: Results, folder: Path = FOLDER) -> None:
     measured = [case for case in CASES if case.name in results.rounds]
     for case in measured:
         if case.name in PLOTTED:
-            (FOLDER / f"{case.name}.svg").write_text(_plot(case, results))
+            (folder / f"{case.name}.svg").write_text(_plot(case, results))
     introduction = (Path(__file__).parent / "page.md").read_text()
     parts = [introduction, *_machine(results), *_goals(measured, results)]
     for case in measured:
         parts += _case(case, results)
-    (FOLDER / "README.md").write_text("\n".join(parts) + "\n")
+    (folder / "README.md").write_text("\n".join(parts) + "\n")
 
 
 def _machine(results: Results) -> Iterator[str]:

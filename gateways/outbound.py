@@ -63,6 +63,8 @@ class Turn:
                 outbound.flush()
             except Exception:
                 log.exception("could not write")
+                # What it lost its client would not miss: a session that resumes does.
+                outbound.close(CloseCode.INTERNAL_ERROR, "The gateway failed.")
 
 
 class Outbound:

@@ -62,13 +62,16 @@ class Balance:
         self._counts[process] = _AWAY
 
     def better(self, process: int) -> int | None:
-        """Which other one is to have a connection that came to this one; counted there already.
-
-        None where this one is as good as any.
+        """Which other one is to have a connection that came to this one; None where this one is as
+        good as any.
         """
         counts = self._counts
         fewest = min(range(len(counts)), key=counts.__getitem__)
         if counts[process] <= counts[fewest] + 1 or counts[process] == _AWAY:
             return None
-        counts[fewest] += 1
         return fewest
+
+    def expect(self, process: int) -> None:
+        """It is about to get one, and will count it itself."""
+        if (count := self._counts[process]) < _AWAY - 1:
+            self._counts[process] = count + 1

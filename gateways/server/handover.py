@@ -23,6 +23,9 @@ from gateways.server.balance import Balance, Counted
 #: The session that a request line names, if it is a Socket.IO one.
 SESSION: Final = re.compile(rb"[A-Z]{3,7} /socket\.io/?\?(?:[^ ]*&)?sid=([0-9]{1,4})\.")
 LONGEST_REQUEST_LINE: Final = 4096
+#: What goes with a connection: nothing, or a file with what was read of it.
+BARE: Final = b"."
+DATA: Final = b"d"
 
 
 def prefix(process: int) -> str:
@@ -44,21 +47,23 @@ class Handover:
         """
         self.process = process
         self._balance = balance
+        #: This process's, where the others look before they hand one over.
+        self.connections = Counted(self._count)
+        self._listening = False
         self._inbox = inbox
         self._outboxes = outboxes
         for end in (inbox, *outboxes):
             end.setblocking(False)
-
-    def connections(self) -> Counted:
-        """To keep this process's in: where the others look before they hand one over."""
-        return Counted(lambda number: self._balance.count(self.process, number))
 
     def pass_on(self, transport: asyncio.Transport) -> bool:
         """Hand a connection that has just come to a process that has fewer. Returns whether one
         gets it.
         """
         other = self._balance.better(self.process)
-        return other is not None and self.give(other, transport, b"")
+        if other is None or not self.give(other, transport, b""):
+            return False
+        self._balance.expect(other)
+        return True
 
     def owner(self, request_line: bytes) -> int | None:
         """The other process that has the session which a request is for, if another has."""
@@ -84,7 +89,7 @@ class Handover:
                     file.write(data)
                     file.flush()
                     descriptors.append(file.fileno())
-                socket.send_fds(self._outboxes[owner], [b"."], descriptors)
+                socket.send_fds(self._outboxes[owner], [DATA if data else BARE], descriptors)
         except OSError:
             return False
         transport.abort()
@@ -92,15 +97,20 @@ class Handover:
 
     def listen(self, make_protocol: Callable[[bytes], asyncio.Protocol]) -> None:
         """Serve what others hand over. `make_protocol` takes the bytes that were read already."""
-        self._balance.count(self.process, 0)
+        self._listening = True
+        self._count(len(self.connections))
         loop = asyncio.get_running_loop()
         adopting: set[asyncio.Task[Any]] = set()
 
         def take() -> None:
             with suppress(BlockingIOError):
-                _, descriptors, _, _ = socket.recv_fds(self._inbox, 1, 2)
+                kind, descriptors, _, _ = socket.recv_fds(self._inbox, 1, 2)
+                if len(descriptors) != 1 + (kind == DATA):  # no more files may be open here
+                    for descriptor in descriptors:
+                        os.close(descriptor)
+                    return
                 connection = socket.socket(fileno=descriptors[0])
-                data = _content(descriptors[1]) if descriptors[1:] else b""
+                data = _content(descriptors[1]) if kind == DATA else b""
                 task = loop.create_task(
                     loop.connect_accepted_socket(lambda: make_protocol(data), connection)
                 )
@@ -110,9 +120,14 @@ class Handover:
         loop.add_reader(self._inbox, take)
 
     def close(self) -> None:
-        """No more connections are taken."""
+        """No more connections are taken, however few are left here."""
+        self._listening = False
         self._balance.leave(self.process)
         asyncio.get_running_loop().remove_reader(self._inbox)
+
+    def _count(self, number: int) -> None:
+        if self._listening:
+            self._balance.count(self.process, number)
 
 
 def _content(descriptor: int) -> bytes:

@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         loop.add_reader(self.lifeline, self._stop_at_end_of_file)
         if HttpProtocol.handover is not None:
-            self.server_state.connections = HttpProtocol.handover.connections()
+            self.server_state.connections = HttpProtocol.handover.connections
         await super().startup(sockets)
         if HttpProtocol.handover is not None and self.started:
             HttpProtocol.handover.listen(self._adopt)

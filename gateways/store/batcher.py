@@ -7,12 +7,13 @@ and no timer of its own, only the write, the read and a future for each call (st
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateways.store.calls import Pending, resolve, resolve_together, unkept
 from gateways.store.errors import StoreUnavailable
 from gateways.store.link import Argument, Command, Link, LinkLost, Refusal, pack
 from gateways.store.scripts import Script
@@ -20,48 +21,11 @@ from gateways.store.scripts import Script
 #: Two keep Redis busy while replies are read; more only make the batches smaller.
 MAX_IN_FLIGHT: Final = 2
 MAX_BATCH: Final = 512
+#: Before a second connection is tried again, while the first serves.
+REST_SECONDS: Final = 1.0
 #: Beyond this many waiting calls Redis is not keeping up, and a quick refusal is kinder than a late
 #: one.
 MAX_WAITING: Final = 20_000
-
-
-class Caller(Protocol):
-    """What the store's modules need of the batcher."""
-
-    def call(self, *command: Argument) -> Awaitable[Any]: ...
-
-    async def call_all(self, commands: Sequence[Command]) -> list[Any]: ...
-
-    def run(
-        self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
-    ) -> Awaitable[Any]: ...
-
-    async def run_all(
-        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
-    ) -> list[Any]: ...
-
-
-class _Pending:
-    """One command, or several (`together`) whose caller wants all their results at once."""
-
-    __slots__ = ("count", "future", "packed", "promises", "script", "together")
-
-    def __init__(
-        self,
-        packed: bytes,
-        future: asyncio.Future[Any],
-        *,
-        count: int = 1,
-        together: bool = False,
-        script: Script | None = None,
-        promises: bool = False,
-    ) -> None:
-        self.packed = packed
-        self.future = future
-        self.count = count
-        self.together = together
-        self.script = script
-        self.promises = promises
 
 
 class _Lane:
@@ -70,9 +34,15 @@ class _Lane:
     def __init__(self) -> None:
         self.link: Link | None = None
         self.connecting: asyncio.Task[None] | None = None
-        self.batch: list[_Pending] = []
+        self.batch: list[Pending] = []
         self.deadline = 0.0
         self.timer: asyncio.TimerHandle | None = None
+        #: After a connection that could not be had: while another serves, it is left alone so long.
+        self.rests_until = 0.0
+
+    @property
+    def alive(self) -> bool:
+        return self.link is not None and not self.link.closed
 
     @property
     def busy(self) -> bool:
@@ -98,7 +68,7 @@ class Batcher:
         self._timeout_seconds = timeout_seconds
         # Its own time-out ends first, so that the rest of the batch has its results all the same.
         self._wait = pack(("WAITAOF", 1, 0, int(timeout_seconds * 800)))
-        self._waiting: deque[_Pending] = deque()
+        self._waiting: deque[Pending] = deque()
         self._waiting_commands = 0
         self._lanes = [_Lane() for _ in range(MAX_IN_FLIGHT)]
         self._scheduled = False
@@ -108,7 +78,7 @@ class Batcher:
     # Futures, not coroutines, which each message would have to be woken through.
 
     def call(self, *command: Argument) -> asyncio.Future[Any]:
-        pending = _Pending(pack(command), asyncio.get_running_loop().create_future())
+        pending = Pending(pack(command), asyncio.get_running_loop().create_future())
         return self._enqueue(pending)
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]:
@@ -116,7 +86,7 @@ class Batcher:
         results: list[Any] = []
         for start in range(0, len(commands), MAX_BATCH):
             some = [pack(command) for command in commands[start : start + MAX_BATCH]]
-            pending = _Pending(b"".join(some), loop.create_future(), count=len(some), together=True)
+            pending = Pending(b"".join(some), loop.create_future(), count=len(some), together=True)
             results += await self._enqueue(pending)
         return results
 
@@ -126,7 +96,7 @@ class Batcher:
         """`promises`: somebody will be told that it is done."""
         packed = pack(("EVALSHA", script.sha, len(keys), *keys, *args))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        return self._enqueue(_Pending(packed, future, script=script, promises=promises))
+        return self._enqueue(Pending(packed, future, script=script, promises=promises))
 
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
@@ -140,9 +110,11 @@ class Batcher:
         while any(lane.batch for lane in self._lanes):
             self._idle.clear()
             await self._idle.wait()
+        connecting = [lane.connecting for lane in self._lanes if lane.connecting is not None]
+        for task in connecting:
+            task.cancel()
+        await asyncio.gather(*connecting, return_exceptions=True)
         for lane in self._lanes:
-            if lane.connecting is not None:
-                lane.connecting.cancel()
             if lane.timer is not None:
                 lane.timer.cancel()
             if lane.link is not None:
@@ -151,7 +123,7 @@ class Batcher:
 
     # --- out --------------------------------------------------------------------------------------
 
-    def _enqueue(self, pending: _Pending) -> asyncio.Future[Any]:
+    def _enqueue(self, pending: Pending) -> asyncio.Future[Any]:
         if self._waiting_commands >= MAX_WAITING:
             pending.future.set_exception(StoreUnavailable("Too many calls are waiting for Redis."))
             return pending.future
@@ -174,9 +146,11 @@ class Batcher:
 
     def _fill(self, lane: _Lane) -> None:
         if lane.link is None or not lane.link.idle:
-            lane.connecting = asyncio.get_running_loop().create_task(self._connect(lane))
+            loop = asyncio.get_running_loop()
+            if loop.time() >= lane.rests_until or not self._served():
+                lane.connecting = loop.create_task(self._connect(lane))
             return
-        batch: list[_Pending] = []
+        batch: list[Pending] = []
         commands = 0
         while self._waiting and commands < MAX_BATCH:
             batch.append(pending := self._waiting.popleft())
@@ -184,7 +158,8 @@ class Batcher:
         self._waiting_commands -= commands
         self._send(lane, batch)
 
-    def _send(self, lane: _Lane, batch: list[_Pending], deadline: float | None = None) -> None:
+    def _send(self, lane: _Lane, batch: list[Pending], repeated_by: float | None = None) -> None:
+        """`repeated_by`: the deadline that the batch has had since it was first sent."""
         assert lane.link is not None
         parts = [pending.packed for pending in batch]
         expected = sum([pending.count for pending in batch])
@@ -192,14 +167,16 @@ class Batcher:
         if synced:
             parts.append(self._wait)
             expected += 1
-        self._begin(lane, batch, deadline)
+        self._begin(lane, batch, repeated_by)
         lane.link.send(
             b"".join(parts),
             expected,
-            lambda outcome: self._returned(lane, batch, outcome, synced=synced),
+            lambda outcome: self._returned(
+                lane, batch, outcome, synced=synced, repeated=repeated_by is not None
+            ),
         )
 
-    def _begin(self, lane: _Lane, batch: list[_Pending], deadline: float | None) -> None:
+    def _begin(self, lane: _Lane, batch: list[Pending], deadline: float | None) -> None:
         loop = asyncio.get_running_loop()
         lane.batch = batch
         lane.deadline = deadline or loop.time() + self._timeout_seconds
@@ -217,17 +194,24 @@ class Batcher:
         else:
             lane.link.close(f"no reply within {self._timeout_seconds:g} s")
 
+    def _served(self) -> bool:
+        return any(lane.alive for lane in self._lanes)
+
     async def _connect(self, lane: _Lane) -> None:
-        """Whatever waits has waited for this: where it fails, another try each would break the
-        bound.
+        """Where it fails, and no other connection serves them, those that wait have waited for
+        this: another try each would break the bound.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 pool = self._redis.connection_pool
                 connection = pool.make_connection()  # type: ignore[no-untyped-call]
                 lane.link = await Link.open(connection)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._fail_waiting(f"Redis does not answer: {str(error) or type(error).__name__}")
+            if self._closed:  # redis-py may lose a cancellation
+                lane.link.close("The gateway is shutting down.")
+        except (RedisError, OSError, TimeoutError, LinkLost) as error:
+            lane.rests_until = asyncio.get_running_loop().time() + REST_SECONDS
+            if not self._served():
+                self._fail_waiting(f"Redis does not answer: {str(error) or type(error).__name__}")
         except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it
             self._refuse_waiting(error)
         finally:
@@ -239,36 +223,30 @@ class Batcher:
     def _returned(
         self,
         lane: _Lane,
-        batch: list[_Pending],
+        batch: list[Pending],
         outcome: list[Any] | LinkLost,
         *,
         synced: bool,
+        repeated: bool,
     ) -> None:
         lane.batch = []
         if isinstance(outcome, LinkLost):
             self._lost(batch, outcome)
         else:
-            unkept = _unkept(outcome.pop()) if synced else None
-            unknown = []
-            replies = iter(outcome)
-            for pending in batch:
-                if pending.together:
-                    _resolve_together(pending.future, [next(replies) for _ in range(pending.count)])
-                    continue
-                result = next(replies)
-                if isinstance(result, Refusal) and result.kind == "NOSCRIPT":
-                    unknown.append(pending)
-                elif unkept and pending.promises and not isinstance(result, Refusal):
-                    _resolve(pending.future, unkept)
-                else:
-                    _resolve(pending.future, result)
-            if unknown:
-                self._load_and_repeat(lane, unknown)
+            try:
+                unknown = _answer(batch, outcome, synced=synced)
+                if unknown and not repeated:
+                    self._load_and_repeat(lane, unknown)
+                for pending, refusal in unknown if repeated else ():
+                    resolve(pending.future, refusal)
+            except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it
+                for pending in batch:
+                    resolve(pending.future, error)
         if not lane.batch:
             self._idle.set()
             self._flush()
 
-    def _lost(self, batch: list[_Pending], why: LinkLost) -> None:
+    def _lost(self, batch: list[Pending], why: LinkLost) -> None:
         # What was sent may still wait in a hung server's sockets. Only on connections that are new
         # will that server come to what follows after it, and not before.
         for lane in self._lanes:
@@ -276,26 +254,30 @@ class Batcher:
                 lane.link.close("Another connection was lost.")
         sentence = f"Redis does not answer: {why}"
         for pending in batch:
-            _resolve(pending.future, StoreUnavailable(sentence))
+            resolve(pending.future, StoreUnavailable(sentence))
         # They have waited as long as this batch took; another time-out each would break the bound.
         self._fail_waiting(sentence)
 
-    def _load_and_repeat(self, lane: _Lane, unknown: list[_Pending]) -> None:
+    def _load_and_repeat(self, lane: _Lane, unknown: list[tuple[Pending, Refusal]]) -> None:
         """A restarted Redis has forgotten its scripts: load them, then run those calls that it
-        refused, in the time that their batch has.
+        refused, once, in the time that their batch has.
         """
-        deadline = lane.deadline
-        texts = {p.script.sha: p.script.text for p in unknown if p.script is not None}
+        batch, deadline = [pending for pending, _ in unknown], lane.deadline
+        texts = {p.script.sha: p.script.text for p in batch if p.script is not None}
         loads = [pack(("SCRIPT", "LOAD", text)) for text in texts.values()]
 
         def loaded(outcome: list[Any] | LinkLost) -> None:
-            if isinstance(outcome, LinkLost):
-                self._returned(lane, unknown, outcome, synced=False)
+            refused = isinstance(outcome, LinkLost) or any(
+                isinstance(result, Refusal) for result in outcome
+            )
+            if refused:
+                answers = outcome if isinstance(outcome, LinkLost) else [r for _, r in unknown]
+                self._returned(lane, batch, answers, synced=False, repeated=True)
             else:
-                self._send(lane, unknown, deadline)
+                self._send(lane, batch, repeated_by=deadline)
 
         assert lane.link is not None
-        self._begin(lane, unknown, deadline)
+        self._begin(lane, batch, deadline)
         lane.link.send(b"".join(loads), len(loads), loaded)
 
     def _fail_waiting(self, sentence: str) -> None:
@@ -304,41 +286,25 @@ class Batcher:
     def _refuse_waiting(self, error: Exception) -> None:
         waiting, self._waiting, self._waiting_commands = self._waiting, deque(), 0
         for pending in waiting:
-            _resolve(pending.future, error)
+            resolve(pending.future, error)
 
 
-def _unkept(synced: Any) -> StoreUnavailable | None:
-    """What WAITAOF's answer means for those who made promises."""
-    if isinstance(synced, Refusal) or synced[0] < 1:
-        return StoreUnavailable(f"Redis has not written it to its disk: {synced}")
-    return None
-
-
-#: Redis' refusals that are about its own state, not about the call: it may be tried again later.
-_PASSING = (
-    "OOM",
-    "LOADING",
-    "READONLY",
-    "MISCONF",
-    "MASTERDOWN",
-    "BUSY",
-    "NOREPLICAS",
-    "CLUSTERDOWN",
-)
-
-
-def _resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if future.done():  # its caller was cancelled
-        return
-    if isinstance(result, Refusal) and result.kind in _PASSING:
-        future.set_exception(StoreUnavailable(f"Redis refuses: {result}"))
-    elif isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
-
-
-def _resolve_together(future: asyncio.Future[Any], results: list[Any]) -> None:
-    """One refusal is all that its caller hears."""
-    refusal = next((result for result in results if isinstance(result, Refusal)), None)
-    _resolve(future, results if refusal is None else refusal)
+def _answer(
+    batch: list[Pending], outcome: list[Any], *, synced: bool
+) -> list[tuple[Pending, Refusal]]:
+    """Give everybody their results. Returns those whose script Redis does not know."""
+    unsynced = unkept(outcome.pop()) if synced else None
+    unknown = []
+    replies = iter(outcome)
+    for pending in batch:
+        if pending.together:
+            resolve_together(pending.future, [next(replies) for _ in range(pending.count)])
+            continue
+        result = next(replies)
+        if isinstance(result, Refusal) and result.kind == "NOSCRIPT":
+            unknown.append((pending, result))
+        elif unsynced and pending.promises and not isinstance(result, Refusal):
+            resolve(pending.future, unsynced)
+        else:
+            resolve(pending.future, result)
+    return unknown

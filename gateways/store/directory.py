@@ -6,7 +6,7 @@ a page is a cursor that stays right while others come and go.
 
 from collections.abc import Mapping, Sequence
 
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import DIRECTORY_SHARDS, Keys
 
 

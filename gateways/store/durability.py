@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,7 @@ on.
 
 from collections.abc import Sequence
 
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 from gateways.store.link import Argument
 

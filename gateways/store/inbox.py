@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from gateways.store import scripts
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 
 #: Recipients a script call: below this Redis is not held for longer than about half a millisecond.

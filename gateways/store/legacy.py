@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Final
 
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 
 #: A list may hold thousands of friends, so a page is about a megabyte where it is large.
 _PAGE: Final = 100

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateways.store import scripts
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 
 

@@ -54,17 +54,22 @@ class Link(asyncio.Protocol):
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> "Link":
-        """Raises RedisError or OSError where it cannot be had."""
+        """Raises RedisError, OSError or LinkLost where it cannot be had."""
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException:
+        except BaseException as error:
             await connection.disconnect(nowait=True)
+            if isinstance(error, RuntimeError):  # uvloop's, of a connection that ended meanwhile
+                raise LinkLost(str(error)) from None
             raise
         # redis-py has no public way to its transport. It has read all that came so far: each
         # command of its handshake waits for its answer.
         writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001
         transport = cast("asyncio.Transport", writer.transport)
         link = cls(connection, transport)
+        if transport.is_closing():  # nobody would tell the link
+            link.close("Redis closed the connection.")
+            raise LinkLost("Redis closed the connection.")
         transport.set_protocol(link)
         return link
 
@@ -75,7 +80,11 @@ class Link(asyncio.Protocol):
     def send(self, packed: bytes, expected: int, on_replies: OnReplies) -> None:
         """Send so many commands. `on_replies` is called once, and not before this returns."""
         self._expected, self._replies, self._on_replies = expected, [], on_replies
-        self._transport.write(packed)
+        if self._transport.is_closing():
+            reason = "Redis closed the connection."
+            asyncio.get_running_loop().call_soon(self.close, reason)
+        else:
+            self._transport.write(packed)
 
     def close(self, reason: str) -> None:
         """At once; whoever waits for replies is told the reason."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateways.store import scripts
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 
 _PAGE: Final = 500

@@ -1,6 +1,6 @@
 """What a Socket.IO client recovers its connection by: `recovery:<id>`, for as long as its token."""
 
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 
 

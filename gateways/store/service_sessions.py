@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gateways.store import scripts
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 from gateways.store.sessions import node_of, pairs
 

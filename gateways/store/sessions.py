@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateways.store import scripts
-from gateways.store.batcher import Caller
+from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 
 

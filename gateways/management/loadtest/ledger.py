@@ -53,6 +53,7 @@ class Ledger:
     def __init__(self) -> None:
         self._open: dict[int, Message] = {}
         self._next = 1
+        self._refused: set[int] = set()
         self.delivery = Latencies()
         self.answer_time = Latencies()
         self.refused: Counter[str] = Counter()
@@ -89,7 +90,8 @@ class Ledger:
         """Returns the sender, where that was all."""
         message = self._open.get(number)
         if message is None or recipient not in message.waiting:
-            self.doubled += 1
+            # "unavailable" means unknown: such a message may arrive.
+            self.doubled += number not in self._refused
             return None
         message.waiting.discard(recipient)
         self.delivered += 1
@@ -109,6 +111,7 @@ class Ledger:
             self.answer_time.values.append(time.perf_counter() - message.sent_at)
         if answer.code:
             self.refused[answer.code] += 1
+            self._refused.add(answer.number)
             message.waiting.clear()  # nobody was promised it
         return self._close(answer.number, message)
 

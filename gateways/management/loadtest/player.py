@@ -86,3 +86,4 @@ class Player(WSListener):
     def _refuse(self, reason: str) -> None:
         if not self.authenticated.done():
             self.authenticated.set_exception(CannotConnect(reason.strip()))
+            self.authenticated.exception()  # nobody may be waiting any more

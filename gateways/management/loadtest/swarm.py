@@ -135,6 +135,8 @@ class Swarm:
         self.own_share = (time.process_time() - own) / self.measured_seconds
         self._delivered = self.ledger.delivered
         if ticking is not None:
+            if ticking.done():
+                ticking.result()  # it fell silent: say why
             ticking.cancel()
         await self._settle()
         self.lost_connections = sum(player.gone for player in self._players)

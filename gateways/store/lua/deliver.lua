@@ -21,12 +21,12 @@ local slack = math.floor(ttl / 64)
 local function nodes_of(sessions)
   local ids = call('HKEYS', sessions)
   if #ids == 0 then return '' end
-  local nodes = match(ids[1], '^[^.]+')
+  local nodes = match(ids[1], '^[^.]+') or ''
   if #ids == 1 then return nodes end
   local known = {[nodes] = true}
   for i = 2, #ids do
     local node = match(ids[i], '^[^.]+')
-    if not known[node] then
+    if node and not known[node] then
       known[node] = true
       nodes = nodes .. ' ' .. node
     end

@@ -32,7 +32,8 @@ def test_connections_go_to_the_one_with_the_fewest(seen: list[Balance]) -> None:
     for _ in range(30):
         here += 1  # as the kernel has it: all of them come to the first
         seen[0].count(0, here)
-        if seen[0].better(0) is not None:
+        if (other := seen[0].better(0)) is not None:
+            seen[0].expect(other)
             here -= 1
             seen[0].count(0, here)
     assert here == 10
@@ -42,6 +43,14 @@ def test_connections_go_to_the_one_with_the_fewest(seen: list[Balance]) -> None:
 def test_one_that_is_leaving_keeps_what_comes_to_it(seen: list[Balance]) -> None:
     seen[0].leave(0)
     assert seen[0].better(0) is None
+
+
+def test_nobody_is_expected_by_one_that_left(seen: list[Balance]) -> None:
+    seen[1].leave(1)
+    seen[0].expect(1)
+    seen[0].count(0, 100)
+    seen[2].count(2, 90)
+    assert seen[0].better(0) == 2
 
 
 def test_connections_are_counted_as_they_come_and_go() -> None:

@@ -28,9 +28,9 @@ class CountingBatcher(Batcher):
         super().__init__(redis, timeout_seconds=timeout_seconds)
         self.pipelines: list[int] = []
 
-    def _send(self, lane: Any, batch: Any, deadline: float | None = None) -> None:
+    def _send(self, lane: Any, batch: Any, repeated_by: float | None = None) -> None:
         self.pipelines.append(sum(pending.count for pending in batch))
-        super()._send(lane, batch, deadline)
+        super()._send(lane, batch, repeated_by)
 
     @property
     def under_way(self) -> int:
@@ -312,3 +312,64 @@ async def test_a_unix_socket_is_connected_to_without_keepalive() -> None:
     with pytest.raises(StoreUnavailable):
         await batcher.call("PING")
     await batcher.close()
+
+
+class Gone:
+    """What uvloop does to redis-py where the server dies while it says hello."""
+
+    async def connect(self) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    async def disconnect(self, *, nowait: bool) -> None: ...
+
+
+async def test_a_server_that_dies_while_it_is_connected_to_is_unavailable(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with on(valkey) as batcher:
+        monkeypatch.setattr(batcher._redis.connection_pool, "make_connection", Gone)
+        with pytest.raises(StoreUnavailable, match="the handler is closed"):
+            await batcher.call("PING")
+        monkeypatch.undo()
+        await until(lambda: answers(batcher))
+
+
+async def test_a_server_that_takes_no_scripts_refuses_once(own_valkey: Valkey, keys: Keys) -> None:
+    async with on(own_valkey) as batcher:
+        await batcher.call("ACL", "SETUSER", "default", "-script|load")
+        begun = time.monotonic()
+        with pytest.raises(Refusal, match="NOSCRIPT"):
+            await batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1)
+        assert time.monotonic() - begun < SHORT_SECONDS
+        assert await answers(batcher)
+        async with own_valkey_stats(own_valkey) as calls:
+            assert calls["evalsha"] == 1
+
+
+@asynccontextmanager
+async def own_valkey_stats(valkey: Valkey) -> AsyncIterator[dict[str, int]]:
+    """How often each command was called."""
+    with valkey.client() as client:
+        stats = client.info("commandstats")
+        yield {name.removeprefix("cmdstat_"): int(of["calls"]) for name, of in stats.items()}
+
+
+async def test_while_one_connection_serves_a_second_that_cannot_be_had_harms_nobody(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    async with on(own_valkey, 5.0) as batcher:
+        await batcher.call("CONFIG", "SET", "maxclients", 1)
+        second = batcher._lanes[1].link
+        assert second is not None
+        second.close("for this test")
+        counts = await asyncio.gather(
+            *[in_turns(batcher, f"{keys.prefix}n{number}") for number in range(20)]
+        )
+        assert counts == [20] * 20
+        assert sum(lane.alive for lane in batcher._lanes) == 1
+
+
+async def in_turns(batcher: Batcher, key: str) -> int:
+    for _ in range(20):
+        count: int = await batcher.call("INCR", key)
+    return count
