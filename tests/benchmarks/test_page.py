@@ -1,6 +1,7 @@
-"""docs/benchmarks/ says what was measured."""
+"""The page of the benchmarks says what was measured, and its figures are sound."""
 
 import json
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +9,55 @@ import pytest
 
 from benchmarks import machine, page
 from benchmarks.__main__ import KEPT, QUICK_CASES
-from benchmarks.cases import CASES, Unsound, _figures
-from benchmarks.contenders import CONTENDERS, GATEWAY, REDIS_ADAPTER
+from benchmarks.cases import CASES, Figures, Unsound, _figures
+from benchmarks.contenders import GATEWAY, REDIS_ADAPTER
 from benchmarks.results import Results
 from gateways.management.commands.loadtest import Command
 
 
-def test_the_page_is_made_from_the_results_beside_it(tmp_path: Path) -> None:
-    page.write(Results.read(page.RAW), tmp_path)
-    for made in tmp_path.iterdir():
-        assert (page.FOLDER / made.name).read_text() == made.read_text(), made.name
-    assert (tmp_path / "README.md").exists()
+def results_of_one_round() -> Results:
+    results = Results(
+        machine={
+            "packages": {"django": "5"},
+            "processor": "some",
+            "cores": 2,
+            "system": "Linux",
+            "node": "v20",
+            "python": "3.11",
+        },
+        date="2026-01-01",
+        commit="abc",
+    )
+    for case in CASES:
+        for number, contender in enumerate(case.competing()):
+            figures: Figures = dict.fromkeys(case.figures, 10.0 + number)
+            results.add(case, contender, figures)
+    return results
 
 
-def test_every_case_was_measured_and_every_peer() -> None:
-    results = Results.read(page.RAW)
-    assert set(results.rounds) == {case.name for case in CASES}
-    measured = {name for case in results.rounds.values() for name in case}
-    assert measured == {contender.name for contender in CONTENDERS}
+def test_the_page_shows_every_case_and_whether_its_goals_were_reached(tmp_path: Path) -> None:
+    results = results_of_one_round()
+    results.unsound = {"to-1": {"channels": "lost: 7"}}
+    page.write(results, tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    for case in CASES:
+        assert f"`--only {case.name}`" in text
+    assert "not sound: lost: 7" in text
+    assert "| reached |" in text
+    assert "| **not reached** |" in text
+    for name in page.PLOTTED:
+        assert f"({name}.svg)" in text
+        assert ET.parse(tmp_path / f"{name}.svg").getroot().tag.endswith("svg")
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    results = results_of_one_round()
+    results.write(tmp_path / "results.json")
+    assert Results.read(tmp_path / "results.json") == results
 
 
 def test_the_commands_that_it_shows_are_commands() -> None:
-    lines = (page.FOLDER / "README.md").read_text().splitlines()
+    lines = (Path(page.__file__).parent / "page.md").read_text().splitlines()
     shown = [line.split()[3:] for line in lines if "manage.py loadtest --" in line]
     assert len(shown) == 3
     parser = Command().create_parser("manage.py", "loadtest")

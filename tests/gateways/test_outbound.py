@@ -103,6 +103,26 @@ async def test_what_is_written_in_one_turn_goes_in_one_write() -> None:
     assert socket.writes == 1
 
 
+class BrokenSocket(Socket):
+    def write_text(self, frames: Sequence[bytes]) -> int:  # noqa: ARG002 - as it is called
+        raise RuntimeError("a defect")
+
+
+async def test_a_socket_that_fails_is_closed_and_no_other_hears_of_it() -> None:
+    turn = outbounds.Turn()
+    sockets = [Socket(Peer()), BrokenSocket(Peer()), Socket(Peer())]
+    each = [
+        Outbound(socket, socket.peer.send, max_bytes=MAX_BYTES, turn=turn) for socket in sockets
+    ]
+    for outbound in each:
+        outbound.write(b"one")
+    await asyncio.sleep(0)
+    assert [outbound.close_code for outbound in each] == [None, 1011, None]
+    assert [socket.peer.taken for socket in sockets] == [["one"], [], ["one"]]
+    await each[1].closed_down()
+    assert sockets[1].peer.closes == [1011]
+
+
 @both
 async def test_of_status_updates_in_one_turn_the_last_of_each_key_is_sent(
     make: MakeOutbound,

@@ -121,3 +121,18 @@ async def test_one_that_nobody_takes_stays(
     assert given == [False]
     writer.close()
     server.close()
+
+
+async def test_one_that_leaves_is_not_the_one_with_the_fewest(processes: list[Handover]) -> None:
+    leaving, other = processes
+    for process in processes:
+        process.listen(Echo)
+    leaving.connections.update(range(3))
+    for connection in range(10):
+        other.connections.add(connection)
+    assert other._balance.better(other.process) == leaving.process
+    leaving.close()
+    for connection in range(3):
+        leaving.connections.remove(connection)
+    assert other._balance.better(other.process) is None
+    other.close()
