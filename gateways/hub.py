@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
 
 from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
-from gateways.ordering import Hole, Order
+from gateways.ordering import Hole, Numbered, Order
 from gateways.protocol.codec import Codec
 from gateways.protocol.errors import CloseCode
 from gateways.protocol.events import StatusUpdate, timestamp
@@ -32,6 +32,9 @@ MAX_TOLD: Final = 100_000
 #: Broadcasts that wait for their turn. They are kept for nobody, and more come too fast to be read.
 MAX_BROADCASTS: Final = 1_000
 
+#: The sessions of a user who has none here.
+_NONE: Final[Mapping[str, Session]] = {}
+
 
 class Hub:
     def __init__(self, inbox: InboxStore, *, on_other_epoch: Callable[[], None]) -> None:
@@ -46,8 +49,10 @@ class Hub:
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._broadcasts: deque[bytes] = deque()
         self._broadcaster: asyncio.Task[None] | None = None
-        #: User → epoch and newest seq handed to a session here, not yet told to the store.
-        self._handed: dict[str, tuple[str, int]] = {}
+        #: Sessions that were handed messages of which the store has not been told.
+        self._handed: set[Session] = set()
+        #: User → epoch and newest seq that the store could not be told.
+        self._untold: dict[str, tuple[str, int]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._sessions.values()))
@@ -70,7 +75,10 @@ class Hub:
         self._sessions.setdefault(session.user_id, {})[session.session_id] = session
 
     def detach(self, session: Session) -> bool:
-        """Returns whether the user has no session left here."""
+        """Returns whether the user has no session left here. How far the session came is said with
+        its end.
+        """
+        self._handed.discard(session)
         sessions = self._sessions.get(session.user_id)
         if sessions is not None:
             sessions.pop(session.session_id, None)
@@ -104,16 +112,18 @@ class Hub:
             self.deliver(user_id, seq, epoch, nudge.body)
 
     def deliver(self, user_id: str, seq: int, epoch: str, body: bytes) -> None:
-        for session in self._sessions.get(user_id, {}).values():
+        for session in self._sessions.get(user_id, _NONE).values():
             if session.outbound.close_code is not None:
                 continue
             if session.epoch != epoch and session.epoch:
                 self._on_other_epoch()
                 continue
-            order = session.order
-            if ready := order.offer(seq, body):
-                self._hand_over(session, ready)
-            if order.newest > order.position:
+            if session.order.take_next(seq):
+                session.hand_over(seq, body)
+                self._handed.add(session)
+                continue
+            self._hand_over(session, session.order.offer(seq, body))
+            if session.order.behind:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
 
     def on_status(self, nudge: StatusNudge) -> None:
@@ -181,27 +191,28 @@ class Hub:
     # --- what goes out ----------------------------------------------------------------------------
 
     def take_handed(self) -> dict[str, tuple[str, int]]:
-        """What the store is to be told. A reader that lags may lose what is on its way when it is
-        closed for that, so for now its user's messages do not count as handed.
+        """User → epoch and newest seq that a session was handed, of which the store is to be told.
+        A reader that lags may lose what is on its way when it is closed for that: not yet.
         """
-        handed, self._handed = self._handed, {}
-        for user_id in list(handed):
-            if any(session.outbound.lags for session in self.of_user(user_id)):
-                self._handed[user_id] = handed.pop(user_id)
+        sessions, self._handed = self._handed, set()
+        handed, self._untold = self._untold, {}
+        for session in sessions:
+            if session.outbound.lags:
+                self._handed.add(session)
+                continue
+            epoch, seq = handed.get(session.user_id, ("", 0))
+            if epoch != session.epoch or session.order.position > seq:
+                handed[session.user_id] = (session.epoch, session.order.position)
         return handed
 
-    def give_back_handed(self, handed: Iterable[tuple[str, tuple[str, int]]]) -> None:
-        """The store could not be told: keep what is not superseded for the next time."""
-        for user_id, position in handed:
-            self._handed.setdefault(user_id, position)
+    def give_back_handed(self, handed: dict[str, tuple[str, int]]) -> None:
+        """The store could not be told: it is to be, the next time."""
+        self._untold = handed
 
-    def _hand_over(self, session: Session, messages: list[tuple[int, bytes]]) -> None:
-        if not messages:
-            return
-        session.hand_over(messages)
-        epoch, seq = self._handed.get(session.user_id, ("", 0))
-        if epoch != session.epoch or session.order.position > seq:
-            self._handed[session.user_id] = (session.epoch, session.order.position)
+    def _hand_over(self, session: Session, messages: list[Numbered]) -> None:
+        for seq, body in messages:
+            session.hand_over(seq, body)
+            self._handed.add(session)
 
     def _catch_up(self, session: Session, *, patience_seconds: float) -> None:
         if not session.order.behind or session.session_id in self._readers:

@@ -219,7 +219,7 @@ class Node:
             try:
                 await self._sessions.mark_handed(handed)
             except StoreUnavailable:
-                self._hub.give_back_handed(handed.items())
+                self._hub.give_back_handed(handed)
                 raise
 
     async def _tell_activity(self) -> None:

@@ -57,16 +57,23 @@ class Order:
         if self.stored:
             self.newest = max(self.newest, newest)
 
-    def offer(self, seq: int, body: bytes) -> list[Numbered]:
-        """A nudge brought this message. Returns what can be handed over now."""
+    def take_next(self, seq: int) -> bool:
+        """Whether a message that a nudge brought is just the next one, as nearly always: then it
+        counts as handed over. All others are to be offered.
+        """
         if (
-            seq == self.newest + 1 == self.position + 1
+            seq == self.position + 1
+            and self.newest == self.position
             and self._placed
             and not self.reading
             and not self._held
-        ):  # as nearly always
+        ):
             self.position = self.newest = seq
-            return [(seq, body)]
+            return True
+        return False
+
+    def offer(self, seq: int, body: bytes) -> list[Numbered]:
+        """A nudge brought this message. Returns what can be handed over now."""
         if self._placed and seq <= self.position:
             return []
         self.newest = max(self.newest, seq)

@@ -84,6 +84,7 @@ class Outbound:
         self._latest: dict[str, bytes] = {}
         self._due = False
         self._polling = False
+        self._dropped = False
         self._closing: asyncio.Task[None] | None = None
         #: With which code this side closed; None where it did not.
         self.close_code: int | None = None
@@ -94,8 +95,8 @@ class Outbound:
 
     @property
     def lags(self) -> bool:
-        """Whether more waits than the socket takes."""
-        return not self._socket.writable.is_set()
+        """Whether more waits than the socket takes, or was thrown away for that."""
+        return self._dropped or not self._socket.writable.is_set()
 
     def write(self, frame: bytes) -> None:
         """Send a frame that must not be lost."""
@@ -162,6 +163,7 @@ class Outbound:
     def _overflow(self) -> None:
         self._frames.clear()
         self._latest.clear()
+        self._dropped = True
         self.close_code = CloseCode.SLOW_CONSUMER
         self._socket.close_now(self.close_code, "The reader does not keep up.")
 
@@ -171,6 +173,7 @@ class Outbound:
                 await self._socket.writable.wait()
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except TimeoutError:
+            self._dropped = True
             self._socket.close_now(code, reason)
         except (OSError, RuntimeError):
             return  # the peer was faster: there is nothing left to close

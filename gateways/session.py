@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateways.ordering import Numbered, Order
+from gateways.ordering import Order
 from gateways.outbound import Outbound
 from gateways.protocol.codec import Codec
 from gateways.protocol.events import Payload, now_ms
@@ -63,9 +63,8 @@ class Session(_Authenticated):
     def __post_init__(self) -> None:
         self._recipient = msgspec.json.encode(self.user_id)
 
-    def hand_over(self, messages: list[Numbered]) -> None:
-        for seq, body in messages:
-            self.outbound.write(self.codec.message(self._recipient, self.epoch, seq, body))
+    def hand_over(self, seq: int, body: bytes) -> None:
+        self.outbound.write(self.codec.message(self._recipient, self.epoch, seq, body))
 
 
 @dataclass(frozen=True, slots=True)

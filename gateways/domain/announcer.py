@@ -4,10 +4,15 @@ The store remembers which change was announced last, and says with every later o
 what is still untold. So an announcement that a failing store or a dying node swallowed is made up
 for by whoever next has to do with the user. Hearing of one change twice does no harm: every hub
 drops what it has told before.
+
+Those that wait are told together, in five round trips however many they are: a storm of clients
+costs a few batches, and a lone change waits for nobody.
 """
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -22,6 +27,8 @@ from gateways.store.sessions import SessionStore, Transition, node_of
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS: Final = 1.0
+#: Changes that are told together. Their watchers' sessions are asked for in one go.
+MAX_BATCH: Final = 100
 
 
 class Announcer:
@@ -37,8 +44,11 @@ class Announcer:
         self._friends = friends
         self._directory = directory
         self._mailbox = mailbox
-        self._newest: dict[str, Transition] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        #: The newest change of each user that waits, and of each that is being told.
+        self._waiting: dict[str, Transition] = {}
+        self._telling: dict[str, Transition] = {}
+        self._teller: asyncio.Task[None] | None = None
+        self._silent: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def announce(self, transition: Transition | None) -> None:
         """In the background, and repeated until the store takes it. Of one user's changes that wait
@@ -47,93 +57,118 @@ class Announcer:
         if transition is None:
             return
         user_id = transition.user_id
-        current = self._newest.get(user_id)
-        if current is not None and current.generation >= transition.generation:
-            return
-        self._newest[user_id] = transition
-        if current is None:
-            task = asyncio.get_running_loop().create_task(self._announce(user_id))
-            self._tasks[user_id] = task
-            task.add_done_callback(lambda done: self._ended(user_id, done))
+        for known in (self._waiting.get(user_id), self._telling.get(user_id)):
+            if known is not None and known.generation >= transition.generation:
+                return
+        self._waiting[user_id] = transition
+        if self._teller is None:
+            self._teller = asyncio.get_running_loop().create_task(self._tell_waiting())
+
+    def __contains__(self, user_id: str) -> bool:
+        return user_id in self._waiting or user_id in self._telling
+
+    def __len__(self) -> int:
+        return len(self._waiting.keys() | self._telling.keys())
 
     async def announced(self, user_id: str) -> None:
         """Wait until nothing about the user is being announced."""
-        while (task := self._tasks.get(user_id)) is not None:
-            await asyncio.wait([task])
+        if user_id in self:
+            await self._silent[user_id].wait()
 
     async def settle(self) -> None:
         """Wait until nothing is being announced."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+        while self._teller is not None:
+            await asyncio.wait([self._teller])
 
     async def stop(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._teller is not None:
+            self._teller.cancel()
+            await asyncio.wait([self._teller])
 
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    async def index(self, user_ids: list[str]) -> None:
-        """Make the directory say what the users' states say.
-
-        Written first and checked after: of two nodes that write at once, the last writer sees the
-        newest state.
-        """
+    async def index(self, user_ids: Sequence[str]) -> None:
+        """Make the directory say what the users' states say."""
         states = await self._sessions.states(user_ids)
-        while user_ids:
-            await self._directory.write(
-                {user: state.online for user, state in zip(user_ids, states, strict=True)}
-            )
-            again = await self._sessions.states(user_ids)
-            changed = [
-                (user, now)
-                for user, then, now in zip(user_ids, states, again, strict=True)
-                if then.online != now.online
-            ]
-            user_ids, states = [user for user, _ in changed], [state for _, state in changed]
+        await self._index(
+            {user: state.online for user, state in zip(user_ids, states, strict=True)}
+        )
 
-    async def _announce(self, user_id: str) -> None:
-        told: Transition | None = None
+    async def _index(self, online: Mapping[str, bool]) -> None:
+        """Written first and checked after: of two nodes that write at once, the last writer sees
+        the newest state.
+        """
+        while online:
+            await self._directory.write(online)
+            states = await self._sessions.states(list(online))
+            online = {
+                user_id: state.online
+                for (user_id, written), state in zip(online.items(), states, strict=True)
+                if state.online != written
+            }
+
+    async def _tell_waiting(self) -> None:
         try:
-            while told is not (transition := self._newest[user_id]):
+            while self._waiting:
+                self._telling = dict(islice(self._waiting.items(), MAX_BATCH))
+                for user_id in self._telling:
+                    del self._waiting[user_id]
                 try:
-                    await self.index([user_id])
-                    await self._tell_watchers(transition)
-                    await self._sessions.mark_announced(user_id, transition.generation)
+                    await self._tell_apart(list(self._telling.values()))
                 except StoreUnavailable:
+                    self._waiting = self._telling | self._waiting
                     await asyncio.sleep(RETRY_SECONDS)
-                else:
-                    told = transition
+                told, self._telling = self._telling, {}
+                self._fall_silent(told)
         finally:
-            del self._newest[user_id]
+            self._teller = None
 
-    async def _tell_watchers(self, transition: Transition) -> None:
-        watchers = await self._friends.watchers(transition.user_id)
-        if not watchers:
-            return
-        held: defaultdict[str, list[str]] = defaultdict(list)
-        for watcher, session_ids in zip(
-            watchers, await self._sessions.ids_of_users(watchers), strict=True
-        ):
-            for node_id in {node_of(session_id) for session_id in session_ids}:
-                held[node_id].append(watcher)
-        for node_id, here in held.items():
-            self._mailbox.send(
-                node_id,
-                StatusNudge(
-                    user_id=transition.user_id,
-                    online=transition.online,
-                    generation=transition.generation,
-                    email=transition.email,
-                    last_seen_ms=transition.last_seen_ms,
-                    watchers=here,
-                ),
+    def _fall_silent(self, user_ids: Iterable[str]) -> None:
+        for user_id in user_ids:
+            if user_id not in self._waiting and user_id in self._silent:
+                self._silent.pop(user_id).set()
+
+    async def _tell_apart(self, transitions: Sequence[Transition]) -> None:
+        """Together, or each for itself where something is wrong with one of them."""
+        try:
+            await self._tell(transitions)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if len(transitions) == 1:
+                log.exception("announcement failed", user_id=transitions[0].user_id)
+                return
+            for transition in transitions:
+                await self._tell_apart([transition])
+
+    async def _tell(self, transitions: Sequence[Transition]) -> None:
+        await self._index({change.user_id: change.online for change in transitions})
+        await self._tell_watchers(transitions)
+        await self._sessions.mark_announced(
+            {change.user_id: change.generation for change in transitions}
+        )
+
+    async def _tell_watchers(self, transitions: Sequence[Transition]) -> None:
+        watchers = await self._friends.watchers([change.user_id for change in transitions])
+        everybody = list({watcher for those in watchers for watcher in those})
+        nodes = {
+            watcher: {node_of(session_id) for session_id in session_ids}
+            for watcher, session_ids in zip(
+                everybody, await self._sessions.ids_of_users(everybody), strict=True
             )
-
-    def _ended(self, user_id: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(user_id) is task:
-            del self._tasks[user_id]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("announcement failed", exc_info=error)
+        }
+        for transition, those in zip(transitions, watchers, strict=True):
+            held: defaultdict[str, list[str]] = defaultdict(list)
+            for watcher in those:
+                for node_id in nodes[watcher]:
+                    held[node_id].append(watcher)
+            for node_id, here in held.items():
+                self._mailbox.send(
+                    node_id,
+                    StatusNudge(
+                        user_id=transition.user_id,
+                        online=transition.online,
+                        generation=transition.generation,
+                        email=transition.email,
+                        last_seen_ms=transition.last_seen_ms,
+                        watchers=here,
+                    ),
+                )

@@ -13,9 +13,9 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateways.store.calls import Pending, resolve, resolve_together, unkept
+from gateways.store.calls import Pending, answer, resolve
 from gateways.store.errors import StoreUnavailable
-from gateways.store.link import Argument, Command, Link, LinkLost, Refusal, pack
+from gateways.store.link import Argument, Command, Link, LinkLost, Refusal, pack, pack_arguments
 from gateways.store.scripts import Script
 
 #: Two keep Redis busy while replies are read; more only make the batches smaller.
@@ -95,6 +95,23 @@ class Batcher:
     ) -> asyncio.Future[Any]:
         """`promises`: somebody will be told that it is done."""
         packed = pack(("EVALSHA", script.sha, len(keys), *keys, *args))
+        return self._run(script, packed, promises=promises)
+
+    def run_packed(
+        self,
+        script: Script,
+        key_count: int,
+        keys: Sequence[bytes],
+        *args: Argument,
+        promises: bool = False,
+    ) -> asyncio.Future[Any]:
+        """`keys` as `pack_arguments` made them, one or several each."""
+        head = pack_arguments("EVALSHA", script.sha, key_count)
+        count = 3 + key_count + len(args)
+        packed = b"*%d\r\n%b%b%b" % (count, head, b"".join(keys), pack_arguments(*args))
+        return self._run(script, packed, promises=promises)
+
+    def _run(self, script: Script, packed: bytes, *, promises: bool) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         return self._enqueue(Pending(packed, future, script=script, promises=promises))
 
@@ -234,7 +251,7 @@ class Batcher:
             self._lost(batch, outcome)
         else:
             try:
-                unknown = _answer(batch, outcome, synced=synced)
+                unknown = answer(batch, outcome, synced=synced)
                 if unknown and not repeated:
                     self._load_and_repeat(lane, unknown)
                 for pending, refusal in unknown if repeated else ():
@@ -287,24 +304,3 @@ class Batcher:
         waiting, self._waiting, self._waiting_commands = self._waiting, deque(), 0
         for pending in waiting:
             resolve(pending.future, error)
-
-
-def _answer(
-    batch: list[Pending], outcome: list[Any], *, synced: bool
-) -> list[tuple[Pending, Refusal]]:
-    """Give everybody their results. Returns those whose script Redis does not know."""
-    unsynced = unkept(outcome.pop()) if synced else None
-    unknown = []
-    replies = iter(outcome)
-    for pending in batch:
-        if pending.together:
-            resolve_together(pending.future, [next(replies) for _ in range(pending.count)])
-            continue
-        result = next(replies)
-        if isinstance(result, Refusal) and result.kind == "NOSCRIPT":
-            unknown.append((pending, result))
-        elif unsynced and pending.promises and not isinstance(result, Refusal):
-            resolve(pending.future, unsynced)
-        else:
-            resolve(pending.future, result)
-    return unknown

@@ -20,6 +20,15 @@ class Caller(Protocol):
         self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
     ) -> Awaitable[Any]: ...
 
+    def run_packed(
+        self,
+        script: Script,
+        key_count: int,
+        keys: Sequence[bytes],
+        *args: Argument,
+        promises: bool = False,
+    ) -> Awaitable[Any]: ...
+
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]: ...
@@ -83,3 +92,24 @@ def resolve_together(future: asyncio.Future[Any], results: list[Any]) -> None:
     """One refusal is all that its caller hears."""
     refusal = next((result for result in results if isinstance(result, Refusal)), None)
     resolve(future, results if refusal is None else refusal)
+
+
+def answer(
+    batch: list[Pending], outcome: list[Any], *, synced: bool
+) -> list[tuple[Pending, Refusal]]:
+    """Give everybody their results. Returns those whose script Redis does not know."""
+    unsynced = unkept(outcome.pop()) if synced else None
+    unknown = []
+    replies = iter(outcome)
+    for pending in batch:
+        if pending.together:
+            resolve_together(pending.future, [next(replies) for _ in range(pending.count)])
+            continue
+        result = next(replies)
+        if isinstance(result, Refusal) and result.kind == "NOSCRIPT":
+            unknown.append((pending, result))
+        elif unsynced and pending.promises and not isinstance(result, Refusal):
+            resolve(pending.future, unsynced)
+        else:
+            resolve(pending.future, result)
+    return unknown

@@ -32,9 +32,12 @@ class FriendStore:
         )
         return [_decoded(answer) for answer in answers]
 
-    async def watchers(self, user_id: str) -> list[str]:
-        """Those whose list the user is on: they hear when the user comes and goes."""
-        return _decoded(await self._redis.call("SMEMBERS", self._keys.friend_of(user_id)))
+    async def watchers(self, user_ids: Sequence[str]) -> list[list[str]]:
+        """Those on whose lists each user is: they hear when the user comes and goes."""
+        answers = await self._redis.call_all(
+            [("SMEMBERS", self._keys.friend_of(user_id)) for user_id in user_ids]
+        )
+        return [_decoded(answer) for answer in answers]
 
     async def count(self, user_id: str) -> int:
         total: int = await self._redis.call("SCARD", self._keys.friends(user_id))

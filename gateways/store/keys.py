@@ -54,14 +54,13 @@ class Keys:
         """The first receipt of a message whose id its sender chose."""
         return self._user(sender_id, f"sent:{escape(message_id)}")
 
-    def delivery(self, user_id: str, repeat_key: str | None) -> tuple[str, ...]:
-        """What deliver.lua touches of one recipient, in its order. `repeat_key` comes from
-        `repeat_key()`, where the message's id may be repeated.
-        """
-        tag = f"{self.prefix}u:{{{escape(user_id)}}}:"
-        if repeat_key is None:
-            return f"{tag}inbox", f"{tag}state", f"{tag}sessions"
-        return f"{tag}inbox", f"{tag}state", f"{tag}sessions", f"{tag}got:{repeat_key}"
+    def delivery(self, user_id: str) -> tuple[str, str, str]:
+        """What deliver.lua touches of one recipient, in its order."""
+        return self.inbox(user_id), self.state(user_id), self.sessions(user_id)
+
+    def got(self, user_id: str, repeat_key: str) -> str:
+        """That the user has a message whose id its sender chose; as `repeat_key()` names it."""
+        return self._user(user_id, f"got:{repeat_key}")
 
     @staticmethod
     def repeat_key(sender_id: str, message_id: str) -> str:

@@ -19,6 +19,14 @@ Command = tuple[Argument, ...]
 #: UnicodeEncodeError for a lone surrogate.
 pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
 
+
+def pack_arguments(*arguments: Argument) -> bytes:
+    """A part of a command, to be put together with others: only its head says how many they are
+    (RESP, "Arrays").
+    """
+    return pack(arguments).partition(b"\r\n")[2]
+
+
 #: What hiredis says where a reply is not there whole: no reply equals it.
 _INCOMPLETE: Final = object()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -78,6 +78,9 @@ class UserState:
     seq: int = 0
     announced: int = 0
 
+
+#: Users whom one script call is about: Redis is held for about 0.2 ms.
+USERS_A_CALL: Final = 100
 
 _STATE_FIELDS = ("online", "generation", "email", "last_seen", "epoch", "seq", "announced")
 
@@ -190,9 +193,14 @@ class SessionStore:
                 untold.append(transition)
         return removed, untold
 
-    async def mark_announced(self, user_id: str, generation: int) -> None:
-        """The directory and the friends know of the change of this generation."""
-        await self._redis.call("HSET", self._keys.state(user_id), "announced", generation)
+    async def mark_announced(self, generations: Mapping[str, int]) -> None:
+        """The directory and the friends know of each user's change of this generation."""
+        await self._redis.call_all(
+            [
+                ("HSET", self._keys.state(user_id), "announced", generation)
+                for user_id, generation in generations.items()
+            ]
+        )
 
     async def untold(self, user_ids: Sequence[str]) -> list[Transition]:
         """The changes of these users that nobody has announced."""
@@ -221,10 +229,13 @@ class SessionStore:
 
     async def mark_handed(self, handed: Mapping[str, tuple[str, int]]) -> None:
         """User id → epoch and newest seq that a session of theirs has been handed."""
-        await self._redis.run_all(
-            scripts.MARK_HANDED,
-            [((self._keys.state(user_id),), position) for user_id, position in handed.items()],
-        )
+        items = list(handed.items())
+        calls = []
+        for start in range(0, len(items), USERS_A_CALL):
+            some = items[start : start + USERS_A_CALL]
+            keys = [self._keys.state(user_id) for user_id, _ in some]
+            calls.append((keys, [word for _, position in some for word in position]))
+        await self._redis.run_all(scripts.MARK_HANDED, calls)
 
     async def vacated_by(self, user_id: str) -> str | None:
         """The node that is to bury this user's presence, where it stands without a session."""

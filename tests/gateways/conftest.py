@@ -1,9 +1,9 @@
-"""The services registry below a gateway of a test. Its own tests have it on all databases, and with
-hashes as slow as shipped.
+"""What is below a gateway of a test: its Redis, and the services registry. The registry's own tests
+have it on all databases, and with hashes as slow as shipped.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,27 @@ from django.core.management import call_command
 from django.db import OperationalError
 from pytest_django.fixtures import Settings
 from pytest_django.plugin import DjangoDbBlocker
+from redis.asyncio import Redis
 
 from gateways.config import Config
-from services_registry import keys, selectors, services
+from gateways.store.keys import Keys
+from services_registry import keys as service_keys, selectors, services
 from services_registry.models import Service
 from tests.databases import sqlite, use
 from tests.gateways import services as theirs
 from tests.gateways.services import Held
+
+
+@pytest.fixture
+async def redis(config: Config) -> AsyncIterator["Redis"]:
+    """Past the store, to break things and to look."""
+    async with Redis.from_url(config.redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def keys(config: Config) -> Keys:
+    return Keys(config.redis_prefix)
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +62,15 @@ def services_database(
             "CONFIG": {"hosts": [config.redis_url], "prefix": config.redis_prefix},
         }
     }
-    keys._nobodys_hash.cache_clear()
+    service_keys._nobodys_hash.cache_clear()
     path = tmp_path / "registry.sqlite3"
     shutil.copy(_migrated, path)
     with django_db_blocker.unblock():
         before = use(sqlite(path))
         yield
         use(before)
-    keys._remembered.clear()
-    keys._nobodys_hash.cache_clear()
+    service_keys._remembered.clear()
+    service_keys._nobodys_hash.cache_clear()
 
 
 @pytest.fixture

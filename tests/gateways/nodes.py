@@ -13,10 +13,13 @@ async def die(gateway: Gateway) -> None:
     tasks = [
         *gateway.node._tasks,
         *gateway.presence._leaving.values(),
-        *gateway.announcer._tasks.values(),
         *gateway.presence._graces,
         *gateway.hub._readers.values(),
-        *(task for task in (mailbox._caller, mailbox._listener) if task is not None),
+        *(
+            task
+            for task in (mailbox._caller, mailbox._listener, gateway.announcer._teller)
+            if task is not None
+        ),
     ]
     for task in tasks:
         task.cancel()

@@ -264,12 +264,36 @@ async def test_the_newest_seq_that_any_session_was_handed_is_told_once(world: Wo
 
 
 async def test_what_could_not_be_told_is_kept_unless_it_is_superseded(world: World) -> None:
-    world.hub.give_back_handed([("bob", ("e", 3)), ("carol", ("e", 1))])
+    world.hub.give_back_handed({"bob": ("e", 3), "carol": ("e", 1)})
     await world.store(5)
     reader = world.attach(4)
     await until(everything(reader, world, 4))
-    world.hub.give_back_handed([("bob", ("e", 3))])
     assert world.hub.take_handed() == {"bob": ("e", 5), "carol": ("e", 1)}
+
+
+async def test_what_a_lagging_reader_was_handed_does_not_count_yet(world: World) -> None:
+    lagging, reading = world.attach(), world.attach()
+    lagging.reading.clear()
+    await world.store(2)
+    world.nudge(1)
+    lagging.session.outbound.flush()
+    await until(lambda: reading.seqs == [1])
+    assert world.hub.take_handed() == {"bob": ("e", 1)}  # the other one has it
+    world.hub.detach(reading.session)
+    world.nudge(2)
+    lagging.session.outbound.flush()
+    assert world.hub.take_handed() == {}
+    lagging.reading.set()
+    await lagging.session.outbound.drained()
+    assert world.hub.take_handed() == {"bob": ("e", 2)}
+
+
+async def test_what_was_handed_to_one_who_left_is_said_with_its_end(world: World) -> None:
+    reader = world.attach()
+    await world.store(1)
+    world.nudge(1)
+    world.hub.detach(reader.session)
+    assert world.hub.take_handed() == {}
 
 
 async def test_a_closed_socket_is_handed_nothing_more(world: World) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -33,17 +33,6 @@ def config(config: Config) -> Config:
     return dataclasses.replace(
         config, node_lease_seconds=LEASE_SECONDS, reconcile_interval_seconds=0.3
     )
-
-
-@pytest.fixture
-async def redis(config: Config) -> AsyncIterator["Redis"]:
-    async with Redis.from_url(config.redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def keys(config: Config) -> Keys:
-    return Keys(config.redis_prefix)
 
 
 async def online(gateway: Gateway, user_id: str) -> bool:
@@ -272,7 +261,7 @@ async def test_what_could_not_be_told_is_told_later(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await make_gateway(start=False)
-    node.hub.give_back_handed([("alice", ("e", 3))])
+    node.hub.give_back_handed({"alice": ("e", 3)})
 
     async def fail(_: object) -> None:
         raise StoreUnavailable

@@ -1,7 +1,7 @@
 """What a node does for services' sessions among its other duties: as for users', and as soon."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -32,17 +32,6 @@ def valkey() -> Iterator[Valkey]:
 @pytest.fixture
 def config(config: Config) -> Config:
     return dataclasses.replace(config, node_lease_seconds=0.9, reconcile_interval_seconds=0.3)
-
-
-@pytest.fixture
-async def redis(config: Config) -> AsyncIterator["Redis"]:
-    async with Redis.from_url(config.redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def keys(config: Config) -> Keys:
-    return Keys(config.redis_prefix)
 
 
 async def until_listed(gateway: Gateway, *session_ids: str) -> None:

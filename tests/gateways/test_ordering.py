@@ -27,8 +27,33 @@ def placed(position: int, newest: int | None = None) -> Order:
     return order
 
 
+def take(order: Order, seq: int) -> list[Numbered]:
+    """As the hub does."""
+    return [(seq, body(seq))] if order.take_next(seq) else order.offer(seq, body(seq))
+
+
 def offer(order: Order, *seqs: int) -> list[int]:
-    return [seq for offered in seqs for seq, _ in order.offer(offered, body(offered))]
+    return [seq for offered in seqs for seq, _ in take(order, offered)]
+
+
+def test_the_next_one_is_taken_by_either_way() -> None:
+    one, other = placed(5), placed(5)
+    assert one.take_next(6)
+    assert other.offer(6, body(6)) == numbered(6)
+    assert (one.position, one.newest) == (other.position, other.newest) == (6, 6)
+
+
+def test_only_the_very_next_one_needs_no_offer() -> None:
+    assert not Order().take_next(1)  # unplaced
+    assert not placed(5).take_next(5)
+    assert not placed(5).take_next(7)
+    assert not placed(5, newest=6).take_next(6)  # a reader is to bring it
+    order = placed(5)
+    order.reading = True
+    assert not order.take_next(6)
+    order = placed(5)
+    order.offer(7, b"held")
+    assert not order.take_next(6)
 
 
 def test_what_comes_in_order_is_handed_over_at_once() -> None:
@@ -148,7 +173,7 @@ class OrderMachine(RuleBasedStateMachine):
     @rule()
     def append_and_nudge(self) -> None:
         self.log += 1
-        self._take(self.order.offer(self.log, body(self.log)))
+        self._take(take(self.order, self.log))
 
     @precondition(lambda self: self.log > 0)
     @rule(data=st.data())
@@ -157,7 +182,7 @@ class OrderMachine(RuleBasedStateMachine):
         near = st.integers(max(1, self.order.position - 2), self.order.position + 4)
         seq = data.draw(near | st.integers(1, self.log))
         if seq <= self.log:
-            self._take(self.order.offer(seq, body(seq)))
+            self._take(take(self.order, seq))
 
     @rule(data=st.data())
     def reconcile(self, data: st.DataObject) -> None:

@@ -174,6 +174,7 @@ async def test_a_reader_that_does_not_keep_up_is_closed_with_4508(make: MakeOutb
     let_read(peer, outbound)
     await until(lambda: peer.closes == [4508])
     assert "late" not in peer.taken
+    assert outbound.lags  # for good: what it was handed it was not sent
 
 
 @both

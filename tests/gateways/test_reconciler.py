@@ -1,7 +1,6 @@
 """What a node and the store believe of each other is compared, and set right."""
 
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -19,17 +18,6 @@ from tests.gateways.consumers.client import Client, connect_as, until
 def config(config: Config) -> Config:
     """Nothing is compared but where a test asks for it."""
     return dataclasses.replace(config, reconcile_interval_seconds=3000)
-
-
-@pytest.fixture
-async def redis(config: Config) -> AsyncIterator["Redis"]:
-    async with Redis.from_url(config.redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def keys(config: Config) -> Keys:
-    return Keys(config.redis_prefix)
 
 
 async def send(sender: Client, *messages: str) -> None:

@@ -76,7 +76,7 @@ async def test_without_the_store_it_is_unavailable_and_the_socket_stays(
         raise StoreUnavailable("10.0.0.7 does not answer")
 
     with monkeypatch.context() as patch:
-        for name in ("call", "call_all", "run", "run_all"):
+        for name in ("call", "call_all", "run", "run_packed", "run_all"):
             patch.setattr(gateway.redis, name, fail)
         reply = await herald.request(event, REQUESTS[event])
     assert (reply["status"], reply["code"]) == ("error", "unavailable")

@@ -366,6 +366,22 @@ async def test_a_slow_reader_is_closed_and_slows_nobody_else(make_with: MakeWith
             assert len(await back.pushed("message", 30 - taken)) == 30 - taken
 
 
+async def test_what_a_slow_reader_was_not_sent_comes_back_without_a_resume_too(
+    make_with: MakeWith,
+) -> None:
+    gateway = await make_with(max_outbound_bytes=20_000)
+    async with connect_as(gateway, "alice") as alice, connect_as(gateway, "slow") as slow:
+        slow.reading.clear()
+        for _ in range(30):
+            await alice.request("send_message", {"recipientIds": ["slow"], "message": "x" * 1000})
+        slow.reading.set()
+        assert await slow.closed() == 4508
+        taken = {message["seq"] for message in slow.seen("message")}
+        async with connect_as(gateway, "slow") as back:
+            unsent = set(range(1, 31)) - taken
+            await until(lambda: {message["seq"] for message in back.seen("message")} >= unsent)
+
+
 # --- what must not be left behind -----------------------------------------------------------------
 
 

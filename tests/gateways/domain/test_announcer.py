@@ -1,13 +1,17 @@
 """Changes are told until the store takes them, by whoever can, and to each watcher once."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from gateways.domain import announcer as announcers
 from gateways.gateway import Gateway
+from gateways.protocol.events import now_ms
 from gateways.store.errors import StoreUnavailable
+from gateways.store.keys import Keys
 from gateways.store.sessions import SessionRecord, Transition
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import connect_as, until
@@ -19,8 +23,8 @@ async def test_of_changes_that_wait_only_the_newest_is_told(
 ) -> None:
     told: list[int] = []
 
-    async def tell(transition: Transition) -> None:
-        told.append(transition.generation)
+    async def tell(transitions: Sequence[Transition]) -> None:
+        told.extend(transition.generation for transition in transitions)
 
     monkeypatch.setattr(gateway.announcer, "_tell_watchers", tell)
     for generation in (1, 3, 2, 5, 4):
@@ -35,10 +39,10 @@ async def test_a_change_that_comes_while_the_last_one_is_told_is_told_after_it(
     told: list[int] = []
     telling, go_on = asyncio.Event(), asyncio.Event()
 
-    async def tell(transition: Transition) -> None:
+    async def tell(transitions: Sequence[Transition]) -> None:
         telling.set()
         await go_on.wait()
-        told.append(transition.generation)
+        told.extend(transition.generation for transition in transitions)
 
     monkeypatch.setattr(gateway.announcer, "_tell_watchers", tell)
     gateway.announcer.announce(Transition("alice", True, 1, None, 0))
@@ -56,11 +60,11 @@ async def test_a_change_is_announced_until_the_store_takes_it(
     real, failures = gateway.announcer._friends.watchers, iter(range(3))
     told: list[str] = []
 
-    async def watchers(user_id: str) -> list[str]:
+    async def watchers(user_ids: Sequence[str]) -> list[list[str]]:
         if next(failures, None) is not None:
             raise StoreUnavailable
-        told.append(user_id)
-        return await real(user_id)
+        told.extend(user_ids)
+        return await real(user_ids)
 
     monkeypatch.setattr(gateway.announcer._friends, "watchers", watchers)
     gateway.announcer.announce(Transition("alice", False, 1, None, 0))
@@ -70,7 +74,7 @@ async def test_a_change_is_announced_until_the_store_takes_it(
 
 
 async def test_settling_gives_up_in_time(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fail(_: Any) -> list[str]:
+    async def fail(_: Any) -> list[list[str]]:
         raise StoreUnavailable
 
     monkeypatch.setattr(gateway.announcer._friends, "watchers", fail)
@@ -78,6 +82,54 @@ async def test_settling_gives_up_in_time(gateway: Gateway, monkeypatch: pytest.M
     await gateway.presence.settle(timeout_seconds=0.05)
     assert len(gateway.announcer) == 1
     await gateway.announcer.stop()  # or the gateway's own stop would wait as long
+
+
+async def test_after_a_failure_the_newest_is_told(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcers, "RETRY_SECONDS", 0.01)
+    told: list[int] = []
+    failures = iter(range(1))
+
+    async def tell(transitions: Sequence[Transition]) -> None:
+        if next(failures, None) is not None:
+            gateway.announcer.announce(Transition("alice", False, 2, None, 0))
+            raise StoreUnavailable
+        told.extend(transition.generation for transition in transitions)
+
+    monkeypatch.setattr(gateway.announcer, "_tell_watchers", tell)
+    gateway.announcer.announce(Transition("alice", True, 1, None, 0))
+    await gateway.announcer.announced("alice")
+    assert told == [2]
+    assert "alice" not in gateway.announcer
+
+
+async def test_many_are_told_together(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+
+    async def tell(transitions: Sequence[Transition]) -> None:
+        batches.append(len(transitions))
+
+    monkeypatch.setattr(gateway.announcer, "_tell_watchers", tell)
+    monkeypatch.setattr(announcers, "MAX_BATCH", 8)
+    for number in range(20):
+        gateway.announcer.announce(Transition(f"user-{number}", True, 1, None, 0))
+    assert len(gateway.announcer) == 20
+    await asyncio.gather(*[gateway.announcer.announced(f"user-{n}") for n in range(20)])
+    assert batches == [8, 8, 4]
+
+
+async def test_one_whose_keys_are_broken_keeps_nobody_else_from_being_told(
+    gateway: Gateway, redis: "Redis", keys: Keys
+) -> None:
+    await gateway.friends.set("watcher", ["alice", "carol"])
+    await redis.set(keys.friend_of("bob"), "no set")
+    async with connect_as(gateway, "watcher") as watcher:
+        for name in ("alice", "bob", "carol"):
+            gateway.announcer.announce(Transition(name, True, now_ms() + 60_000, None, 0))
+        await gateway.announcer.settle()
+        heard = [update["userId"] for update in await watcher.pushed("user_status_update", count=2)]
+        assert heard == ["alice", "carol"]
 
 
 # --- what a dead node did not come to -------------------------------------------------------------

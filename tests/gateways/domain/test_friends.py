@@ -9,7 +9,7 @@ async def test_setting_a_list_replaces_it(gateway: Gateway) -> None:
     assert await friends.set("alice", ["bob", "carol"]) == 2
     assert await friends.set("alice", ["carol", "dora", "dora", "alice"]) == 2
     assert await friends.of("alice") == ["carol", "dora"]
-    assert await friends._friends.watchers("bob") == []
+    assert await friends._friends.watchers(["bob"]) == [[]]
     assert await friends.set("alice", []) == 0
     assert await friends.of("alice") == []
 

@@ -1,7 +1,6 @@
 """What a node does for services' sessions now and then: it sets a wrong list right."""
 
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -27,17 +26,6 @@ pytestmark = pytest.mark.usefixtures("services_database", "bank")
 def config(config: Config) -> Config:
     """Nothing happens but what the test does."""
     return dataclasses.replace(config, node_lease_seconds=3000, reconcile_interval_seconds=3000)
-
-
-@pytest.fixture
-async def redis(config: Config) -> AsyncIterator["Redis"]:
-    async with Redis.from_url(config.redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def keys(config: Config) -> Keys:
-    return Keys(config.redis_prefix)
 
 
 async def test_activity_is_told_of_those_that_were_active(

@@ -1,9 +1,11 @@
 """The batcher: one pipeline a turn, every call answered in time, nothing carried out twice."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha1
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
-from gateways.store.link import Refusal
+from gateways.store.link import Refusal, pack_arguments
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey, start_valkey, stopped
 
@@ -55,6 +57,15 @@ async def answers(batcher: Batcher) -> bool:
     except StoreUnavailable:
         return False
     return True
+
+
+async def test_keys_packed_beforehand_are_the_same_command(batcher: Batcher) -> None:
+    echo = scripts.Script("echo", b"return {#KEYS, KEYS[1], KEYS[3], ARGV[1], ARGV[2]}", "")
+    echo = dataclasses.replace(echo, sha=sha1(echo.text).hexdigest())
+    packed = [pack_arguments("one", "two"), pack_arguments("\u00fc")]
+    as_packed = await batcher.run_packed(echo, 3, packed, b"\0\r\n", 7)
+    assert as_packed == await batcher.run(echo, ["one", "two", "\u00fc"], b"\0\r\n", 7)
+    assert as_packed == [3, b"one", "\u00fc".encode(), b"\0\r\n", b"7"]
 
 
 async def test_calls_of_one_turn_leave_as_one_pipeline(valkey: Valkey, keys: Keys) -> None:

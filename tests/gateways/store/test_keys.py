@@ -30,7 +30,7 @@ def user_keys(user_id: str) -> list[str]:
         keys.friends(user_id),
         keys.friend_of(user_id),
         keys.sent(user_id, "some:}id"),
-        *keys.delivery(user_id, keys.repeat_key("sender", "id")),
+        keys.got(user_id, keys.repeat_key("sender", "id")),
     ]
 
 
@@ -51,15 +51,6 @@ def test_repeat_keys_of_different_messages_differ(
     same = (sender, message) == (other_sender, other_message)
     assert same == (
         keys.repeat_key(sender, message) == keys.repeat_key(other_sender, other_message)
-    )
-
-
-def test_delivery_names_the_same_keys_as_the_others_do() -> None:
-    inbox, state, sessions, _ = keys.delivery("{a}:b", "")
-    assert (inbox, state, sessions) == (
-        keys.inbox("{a}:b"),
-        keys.state("{a}:b"),
-        keys.sessions("{a}:b"),
     )
 
 

@@ -22,6 +22,7 @@ from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
 from gateways.store.sessions import (
+    USERS_A_CALL,
     Opened,
     SessionRecord,
     SessionStore,
@@ -71,7 +72,7 @@ async def test_the_first_session_in_and_the_last_one_out_are_the_changes(
     assert second.untold is not None
     assert second.untold.generation == first.untold.generation
     assert (first.untold.online, first.untold.email) == (True, "bob@example.org")
-    await sessions.mark_announced("bob", first.untold.generation)
+    await sessions.mark_announced({"bob": first.untold.generation})
     closed = await sessions.close("bob", "n.1", goodbye=True)
     assert (closed.existed, closed.vacancy, closed.untold) == (True, 0, None)
     closed = await sessions.close("bob", "n.2", goodbye=True)
@@ -100,7 +101,7 @@ async def test_a_session_that_comes_back_within_the_grace_was_never_away(
     assert await sessions.vacated_by("bob") == "n"
     back = await open_(sessions, "bob", "m.1")
     assert back.untold is not None
-    await sessions.mark_announced("bob", back.untold.generation)
+    await sessions.mark_announced({"bob": back.untold.generation})
     assert await sessions.bury_vacant("bob", closed.vacancy) is None
     assert (await state(sessions, "bob")).online
 
@@ -138,6 +139,18 @@ async def test_what_was_handed_over_is_told_with_the_close(sessions: SessionStor
     assert (await open_(sessions, "bob", "n.2")).position == max(5, opened.seq) or opened.seq == 0
 
 
+async def test_what_was_handed_over_is_told_of_many_at_once(
+    sessions: SessionStore, redis: "Redis", keys: Keys
+) -> None:
+    users = [f"user-{number}" for number in range(2 * USERS_A_CALL + 1)]
+    for user_id in users:
+        await redis.hset(keys.state(user_id), mapping={"epoch": "e", "handed": 1})
+    await redis.set(keys.state("broken"), "no hash")
+    broken = {"broken": ("e", 7)}
+    await sessions.mark_handed(broken | dict.fromkeys(users, ("e", 7)) | broken)
+    assert {await redis.hget(keys.state(user_id), "handed") for user_id in users} == {b"7"}
+
+
 async def test_activity_is_recorded_for_sessions_that_stand_only(sessions: SessionStore) -> None:
     await open_(sessions, "bob", "n.1")
     later = (await sessions.of_user("bob"))[0].last_activity_ms + 5000
@@ -156,14 +169,14 @@ async def test_reaping_counts_what_it_took_and_who_went(sessions: SessionStore) 
     await open_(sessions, "bob", "dead.2")
     await open_(sessions, "carol", "dead.3")
     await open_(sessions, "carol", "alive.1")
-    await sessions.mark_announced("bob", (await state(sessions, "bob")).generation)
+    await sessions.mark_announced({"bob": (await state(sessions, "bob")).generation})
     removed, untold = await sessions.reap(["bob", "carol", "stranger"], "dead")
     assert removed == 3
     # The dead node may have been about to say that carol came.
     assert [(each.user_id, each.online) for each in untold] == [("bob", False), ("carol", True)]
     assert await sessions.untold(["bob", "carol", "stranger"]) == untold
     for each in untold:
-        await sessions.mark_announced(each.user_id, each.generation)
+        await sessions.mark_announced({each.user_id: each.generation})
     assert await sessions.reap(["bob", "carol"], "dead") == (0, [])
     assert await sessions.untold(["bob", "carol"]) == []
 
@@ -174,7 +187,7 @@ async def test_what_was_changed_is_untold_until_it_is_announced(sessions: Sessio
     went = (await sessions.close("bob", "n.1", goodbye=True)).untold
     assert went is not None
     assert (await sessions.close("bob", "n.1", goodbye=True)).untold == went
-    await sessions.mark_announced("bob", went.generation)
+    await sessions.mark_announced({"bob": went.generation})
     assert (await sessions.close("bob", "n.1", goodbye=True)).untold is None
 
 
@@ -308,7 +321,7 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule()
     def announce(self) -> None:
-        self.runner.run(self.store.mark_announced(self.user_id, self.user.generation))
+        self.runner.run(self.store.mark_announced({self.user_id: self.user.generation}))
         self.user.untold = False
 
     # --- what must hold ---
