@@ -146,7 +146,7 @@ class Hub:
         )
         frames: dict[Codec, bytes] = {}  # the same for all who speak a format
         for watcher in nudge.watchers:
-            for session in self._sessions.get(watcher, {}).values():
+            for session in self._sessions.get(watcher, _NONE).values():
                 if not session.epoch or session.opened_ms >= nudge.generation:
                     continue
                 if online == nudge.online and session.opened_ms < generation:

@@ -22,7 +22,7 @@ from gateways.nudges import StatusNudge
 from gateways.store.directory import DirectoryStore
 from gateways.store.errors import StoreUnavailable
 from gateways.store.friends import FriendStore
-from gateways.store.sessions import SessionStore, Transition, node_of
+from gateways.store.sessions import SessionStore, Transition
 
 log = structlog.get_logger(__name__)
 
@@ -149,12 +149,7 @@ class Announcer:
     async def _tell_watchers(self, transitions: Sequence[Transition]) -> None:
         watchers = await self._friends.watchers([change.user_id for change in transitions])
         everybody = list({watcher for those in watchers for watcher in those})
-        nodes = {
-            watcher: {node_of(session_id) for session_id in session_ids}
-            for watcher, session_ids in zip(
-                everybody, await self._sessions.ids_of_users(everybody), strict=True
-            )
-        }
+        nodes = dict(zip(everybody, await self._sessions.nodes_of(everybody), strict=True))
         for transition, those in zip(transitions, watchers, strict=True):
             held: defaultdict[str, list[str]] = defaultdict(list)
             for watcher in those:

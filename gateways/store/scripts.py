@@ -26,6 +26,7 @@ BURY_VACANT = _load("bury_vacant")
 REAP_USER = _load("reap_user")
 TOUCH_SESSIONS = _load("touch_sessions")
 MARK_HANDED = _load("mark_handed")
+NODES_OF = _load("nodes_of")
 TOUCH_SERVICES = _load("touch_services")
 DELIVER = _load("deliver")
 RENEW_EPOCH = _load("renew_epoch")
@@ -41,6 +42,7 @@ ALL = (
     REAP_USER,
     TOUCH_SESSIONS,
     MARK_HANDED,
+    NODES_OF,
     TOUCH_SERVICES,
     DELIVER,
     RENEW_EPOCH,

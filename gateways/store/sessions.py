@@ -1,7 +1,8 @@
 """Sessions and the presence that follows from them: `u:{id}:sessions`, `u:{id}:state`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -229,13 +230,16 @@ class SessionStore:
 
     async def mark_handed(self, handed: Mapping[str, tuple[str, int]]) -> None:
         """User id → epoch and newest seq that a session of theirs has been handed."""
-        items = list(handed.items())
-        calls = []
-        for start in range(0, len(items), USERS_A_CALL):
-            some = items[start : start + USERS_A_CALL]
-            keys = [self._keys.state(user_id) for user_id, _ in some]
-            calls.append((keys, [word for _, position in some for word in position]))
-        await self._redis.run_all(scripts.MARK_HANDED, calls)
+        await self._redis.run_all(
+            scripts.MARK_HANDED,
+            [
+                (
+                    [self._keys.state(user_id) for user_id in some],
+                    [word for user_id in some for word in handed[user_id]],
+                )
+                for some in _stretches(list(handed))
+            ],
+        )
 
     async def vacated_by(self, user_id: str) -> str | None:
         """The node that is to bury this user's presence, where it stands without a session."""
@@ -259,6 +263,14 @@ class SessionStore:
         )
         return [[key.decode() for key in answer] for answer in answers]
 
+    async def nodes_of(self, user_ids: Sequence[str]) -> list[tuple[str, ...]]:
+        """Which nodes hold sessions of each user."""
+        answers = await self._redis.run_all(
+            scripts.NODES_OF,
+            [([self._keys.sessions(user) for user in some], ()) for some in _stretches(user_ids)],
+        )
+        return [_nodes(answer) for some in answers for answer in some]
+
     async def counts(self, user_ids: Sequence[str]) -> list[int]:
         return await self._redis.call_all(
             [("HLEN", self._keys.sessions(user_id)) for user_id in user_ids]
@@ -269,6 +281,17 @@ class SessionStore:
             [("HMGET", self._keys.state(user_id), *_STATE_FIELDS) for user_id in user_ids]
         )
         return [_state(answer) for answer in answers]
+
+
+def _stretches(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(user_ids), USERS_A_CALL):
+        yield user_ids[start : start + USERS_A_CALL]
+
+
+# Of many users at once nearly all have the same answer.
+@lru_cache(1000)
+def _nodes(answer: bytes) -> tuple[str, ...]:
+    return tuple(answer.decode().split())
 
 
 def _untold(user_id: str, standing: Sequence[Any]) -> Transition | None:

@@ -151,6 +151,22 @@ async def test_what_was_handed_over_is_told_of_many_at_once(
     assert {await redis.hget(keys.state(user_id), "handed") for user_id in users} == {b"7"}
 
 
+async def test_the_nodes_of_many_are_told_at_once(
+    sessions: SessionStore, redis: "Redis", keys: Keys
+) -> None:
+    users = [f"user-{number}" for number in range(USERS_A_CALL)]
+    for user_id in users:
+        await open_(sessions, user_id, "one.1")
+    for session_id in ("one.2", "two.1", "two.2", "three.1"):
+        await open_(sessions, "everywhere", session_id)
+    await redis.set(keys.sessions("broken"), "no hash")
+    asked = [*users, "nobody", "everywhere", "broken"]
+    *ones, nobody, everywhere, broken = await sessions.nodes_of(asked)
+    assert ones == [("one",)] * USERS_A_CALL
+    assert (nobody, broken) == ((), ())
+    assert sorted(everywhere) == ["one", "three", "two"]
+
+
 async def test_activity_is_recorded_for_sessions_that_stand_only(sessions: SessionStore) -> None:
     await open_(sessions, "bob", "n.1")
     later = (await sessions.of_user("bob"))[0].last_activity_ms + 5000
