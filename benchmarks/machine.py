@@ -45,7 +45,8 @@ def described() -> dict[str, Any]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
-        "python": sys.version.split()[0],
+        # Whose build it is: one without profile-guided optimisation is 1.3 times as slow.
+        "python": f"{platform.python_version()} ({Path(sys.executable).resolve()})",
         "node": subprocess.run(
             ["node", "--version"], capture_output=True, text=True, check=True
         ).stdout.strip(),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from benchmarks import socketio_frames
 from benchmarks.cases import CASES, FIGURES, Case, Goal
 from benchmarks.contenders import GATEWAY, ROOT, Contender
 from benchmarks.results import Results
@@ -23,6 +24,7 @@ def write(results: Results, folder: Path = FOLDER) -> None:
     parts = [introduction, *_machine(results), *_goals(measured, results)]
     for case in measured:
         parts += _case(case, results)
+    parts += _frames(results)
     (folder / "README.md").write_text("\n".join(parts) + "\n")
 
 
@@ -69,6 +71,21 @@ def _case(case: Case, results: Results) -> Iterator[str]:
         elif contender.name in results.rounds[case.name]:
             yield _row(case, contender, results)
     yield ""
+
+
+def _frames(results: Results) -> Iterator[str]:
+    if results.frames:
+        formats = list(next(iter(results.frames.values())))
+        yield "## A Socket.IO frame beside a plain one\n"
+        yield f"| `--only frames` | {', µs | '.join(formats)}, µs | ratio | at most | |"
+        yield "|---|" + "---|" * (len(formats) + 3)
+        for direction, costs in results.frames.items():
+            ratio = socketio_frames.ratio(costs)
+            value, mark = _verdict(ratio, ratio <= socketio_frames.LIMIT)
+            cells = [_number(costs[name]) for name in formats]
+            limit = f"{socketio_frames.LIMIT:g}"
+            yield f"| a frame {direction} | {' | '.join(cells)} | {value} | {limit} | {mark} |"
+        yield ""
 
 
 def _row(case: Case, contender: Contender, results: Results) -> str:

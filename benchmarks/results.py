@@ -18,6 +18,8 @@ class Results:
     date: str
     commit: str
     rounds: dict[str, dict[str, list[dict[str, float | None]]]] = field(default_factory=dict)
+    #: µs a frame, by direction and format (socketio_frames.py).
+    frames: dict[str, dict[str, float]] = field(default_factory=dict)
     #: What could not be measured, and why.
     unsound: dict[str, dict[str, str]] = field(default_factory=dict)
 
