@@ -41,6 +41,9 @@ def main() -> int:
     options = _options()
     cases = [case for case in CASES if case.name in options.only]
     contenders = [each for each in CONTENDERS if each.name in options.peer]
+    if options.page:
+        page.write(Results.read(page.RAW))
+        return 0
     results = Results(
         machine=machine.described(),
         date=datetime.now(UTC).date().isoformat(),
@@ -84,6 +87,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="that each measurement takes")
     parser.add_argument("--write", action="store_true", help="docs/benchmarks/, though not whole")
+    parser.add_argument("--page", action="store_true", help="docs/benchmarks/ from results.json")
     parser.add_argument(
         "--check", action="store_true", help="fail where our own cost has grown by half"
     )

@@ -63,7 +63,8 @@ def _case(case: Case, results: Results) -> Iterator[str]:
     if case.name in PLOTTED:
         yield f"![{FIGURES['cpu_us']}]({case.name}.svg)\n"
     heads = [FIGURES[name] for name in case.figures]
-    yield f"| `--only {case.name}` | {' | '.join(heads)} | {case.figures[0]}: ours to it |"
+    compared = heads[0].partition(",")[0]
+    yield f"| `--only {case.name}` | {' | '.join(heads)} | {compared}: ours to it |"
     yield "|---|" + "---|" * (len(heads) + 1)
     for contender in case.competing():
         if (why := results.unsound.get(case.name, {}).get(contender.name)) is not None:

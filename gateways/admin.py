@@ -20,8 +20,8 @@ from gateways.gateway import Gateway
 from gateways.models import LiveSession
 from gateways.protocol.errors import InvalidPayload
 from gateways.protocol.events import OnlineUsers, Page
+from gateways.store.records import StoredSession
 from gateways.store.service_sessions import StoredServiceSession
-from gateways.store.sessions import StoredSession
 from services_registry.admin.gateways import Unknown, ask
 
 log = structlog.get_logger(__name__)

@@ -8,6 +8,14 @@ from gateways.store.limits import Rate
 
 FAILED_AUTHENTICATIONS: Final = Rate(20, 60)
 REGISTRATIONS: Final = Rate(10, 60)
+FAILED_TOKENS: Final = Rate(100, 60)
+CONNECTIONS: Final = Rate(1000, 10)
+ADMISSIONS: Final = Rate(1000, 2)
+FRAMES: Final = Rate(600, 10)
+FRAME_BYTES: Final = Rate(8_388_608, 10)
+MESSAGES: Final = Rate(300, 10)
+RECIPIENTS: Final = Rate(20_000, 10)
+PRESENCE_QUERIES: Final = Rate(30, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +37,16 @@ class Config:
     service_session_idle_timeout_seconds: float = 300.0
     failed_authentications: Rate | None = FAILED_AUTHENTICATIONS
     registrations: Rate | None = REGISTRATIONS
+    failed_tokens: Rate | None = FAILED_TOKENS
+    connections: Rate | None = CONNECTIONS
+    connections_at_once: int = 2000
+    sessions_of_a_user: int = 100
+    admissions: Rate | None = ADMISSIONS
+    frames: Rate | None = FRAMES
+    frame_bytes: Rate | None = FRAME_BYTES
+    messages: Rate | None = MESSAGES
+    recipients: Rate | None = RECIPIENTS
+    presence_queries: Rate | None = PRESENCE_QUERIES
     allowed_service_types: tuple[str, ...] = ()
     inbox_ttl_seconds: float = 604_800.0
     inbox_max_messages: int = 1000

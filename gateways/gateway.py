@@ -9,6 +9,7 @@ from gateways.domain.announcer import Announcer
 from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
 from gateways.domain.friends import Friends
+from gateways.domain.limits import Allowances, Door
 from gateways.domain.presence import Presence
 from gateways.domain.recovery import Recoveries
 from gateways.domain.registry import Registry
@@ -96,10 +97,18 @@ class Gateway:
             hub=self.hub,
             offline_grace_seconds=config.offline_grace_seconds,
         )
+        limits = LimitStore(self.redis, keys)
+        self.door = Door(
+            connections=config.connections,
+            at_once=config.connections_at_once,
+            failed_tokens=config.failed_tokens,
+            admissions=config.admissions,
+        )
         self.delivery = Delivery(
             inbox,
             nodes,
             self.mailbox,
+            Allowances(limits, messages=config.messages, recipients=config.recipients),
             max_message_bytes=config.max_message_bytes,
             max_recipients=config.max_recipients,
         )
@@ -119,7 +128,7 @@ class Gateway:
         )
         self.recoveries = Recoveries(RecoveryStore(self.redis, keys))
         self.registry = Registry(
-            LimitStore(self.redis, keys),
+            limits,
             timeout_seconds=config.redis_timeout_seconds,
             key_timeout_seconds=config.auth_timeout_seconds,
             failed_authentications=config.failed_authentications,

@@ -49,11 +49,12 @@ class Turn:
     """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._due: list[Outbound] = []
 
     def add(self, outbound: "Outbound") -> None:
         if not self._due:
-            asyncio.get_running_loop().call_soon(self._end)
+            self._loop.call_soon(self._end)
         self._due.append(outbound)
 
     def _end(self) -> None:

@@ -14,7 +14,8 @@ from gateways.protocol.errors import CloseCode
 from gateways.session import Session
 from gateways.store.friends import FriendStore
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import SessionStore, UserState, node_of
+from gateways.store.records import UserState, node_of
+from gateways.store.sessions import SessionStore
 
 #: Users a round trip.
 BATCH: Final = 500

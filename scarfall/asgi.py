@@ -54,6 +54,16 @@ def gateway_config() -> Config:
         service_session_idle_timeout_seconds=settings.SERVICE_SESSION_IDLE_TIMEOUT,
         failed_authentications=_rate(settings.LIMIT_FAILED_AUTHENTICATIONS),
         registrations=_rate(settings.LIMIT_REGISTRATIONS),
+        failed_tokens=_rate(settings.LIMIT_FAILED_TOKENS),
+        connections=_rate(settings.LIMIT_CONNECTIONS),
+        connections_at_once=_count(settings.MAX_ADDRESS_CONNECTIONS),
+        sessions_of_a_user=_count(settings.MAX_USER_SESSIONS),
+        admissions=_rate(settings.LIMIT_ADMISSIONS),
+        frames=_rate(settings.LIMIT_FRAMES),
+        frame_bytes=_rate(settings.LIMIT_BYTES),
+        messages=_rate(settings.LIMIT_MESSAGES),
+        recipients=_rate(settings.LIMIT_RECIPIENTS),
+        presence_queries=_rate(settings.LIMIT_PRESENCE_QUERIES),
         allowed_service_types=settings.ALLOWED_SERVICE_TYPES,
         inbox_ttl_seconds=settings.INBOX_TTL,
         inbox_max_messages=settings.INBOX_MAX_MESSAGES,
@@ -68,6 +78,10 @@ def gateway_config() -> Config:
 
 def _rate(limit: tuple[int, float]) -> Rate | None:
     return Rate(*limit) if settings.RATE_LIMITS == "on" else None
+
+
+def _count(limit: int) -> int:
+    return limit if settings.RATE_LIMITS == "on" else 0
 
 
 def build_gateway() -> Gateway:

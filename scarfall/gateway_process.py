@@ -15,6 +15,8 @@ def main() -> None:
     gateway, listening_descriptor, lifeline_descriptor, *shared = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
 
+    from django.conf import settings
+
     from gateways.server.balance import Balance
     from gateways.server.handover import Handover, prefix
     from gateways.server.worker import run
@@ -32,6 +34,8 @@ def main() -> None:
         socket.socket(fileno=int(listening_descriptor)),
         int(lifeline_descriptor),
         handover,
+        # The internal port is for the platform's own machines.
+        secure=gateway == "user" and settings.TLS_CERT is not None,
     )
 
 

@@ -4,9 +4,10 @@ or else /healthz, with 200. It is the image's HEALTHCHECK, which keeps what it p
 
 from __future__ import annotations
 
+import ssl
 import sys
 from http import HTTPStatus
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 
 from scarfall import environment
 
@@ -15,9 +16,14 @@ TIMEOUT_SECONDS = 4.0
 
 
 def main(path: str = "/healthz") -> None:
-    port = environment.read(environment.load())["PORT"]
+    given = environment.read(environment.load())
+    address = ("127.0.0.1", given["PORT"])
     # Not urllib, which heeds HTTP_PROXY: Docker's configuration may put one into every container.
-    connection = HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    connection = HTTPConnection(*address, timeout=TIMEOUT_SECONDS)
+    if given["TLS_CERT"] is not None:
+        # The certificate is for the name that clients know, and no one else listens here.
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        connection = HTTPSConnection(*address, timeout=TIMEOUT_SECONDS, context=context)
     connection.request("GET", path)
     answer = connection.getresponse()
     sys.stdout.write(f"{answer.status} {answer.read().decode()}\n")

@@ -30,10 +30,19 @@ PORT: int = _given["PORT"]
 INTERNAL_HOST: str = _given["INTERNAL_HOST"]
 INTERNAL_PORT: int = _given["INTERNAL_PORT"]
 WEB_CONCURRENCY: int = _given["WEB_CONCURRENCY"]
+TLS_CERT: Path | None = _given["TLS_CERT"]
+TLS_KEY: Path | None = _given["TLS_KEY"]
 CORS_ORIGIN: tuple[str, ...] = _given["CORS_ORIGIN"]
 # Whoever asks this machine for its health from within names it so.
 ALLOWED_HOSTS: list[str] = [*_given["ALLOWED_HOSTS"], "127.0.0.1", "localhost", "[::1]"]
 CSRF_TRUSTED_ORIGINS: list[str] = list(_given["CSRF_TRUSTED_ORIGINS"] or ())
+
+for _one, _other in (("TLS_CERT", "TLS_KEY"), ("TLS_KEY", "TLS_CERT")):
+    if _given[_one] is not None and _given[_other] is None:
+        raise BadVariable(_other, "not set", f"a path, beside {_one}'s")
+# Processes on one port hand connections to each other, which they can't once one is encrypted.
+if TLS_CERT is not None and WEB_CONCURRENCY > 1:
+    raise BadVariable("WEB_CONCURRENCY", f"{WEB_CONCURRENCY} with TLS_CERT", "1, or TLS in a proxy")
 
 # --- State and logs
 
@@ -148,13 +157,26 @@ MAX_MESSAGE_BYTES: int = _given["MAX_MESSAGE_BYTES"]
 MAX_RECIPIENTS: int = _given["MAX_RECIPIENTS"]
 MAX_OUTBOUND_BYTES: int = _given["MAX_OUTBOUND_BYTES"]
 RECONCILE_INTERVAL: float = _given["RECONCILE_INTERVAL"]
-RATE_LIMITS: str = _given["RATE_LIMITS"]
-LIMIT_FAILED_AUTHENTICATIONS: tuple[int, float] = _given["LIMIT_FAILED_AUTHENTICATIONS"]
-LIMIT_REGISTRATIONS: tuple[int, float] = _given["LIMIT_REGISTRATIONS"]
-
 # A message a little too large is answered `too_large`; far beyond this bound the server
 # closes the socket with 1009. JSON may escape each byte, and an id of a recipient takes 140.
 MAX_FRAME_BYTES: int = 2 * MAX_MESSAGE_BYTES + 140 * MAX_RECIPIENTS
+
+# --- Limits
+
+RATE_LIMITS: str = _given["RATE_LIMITS"]
+TRUSTED_PROXIES: tuple[str, ...] = _given["TRUSTED_PROXIES"] or ()
+LIMIT_CONNECTIONS: tuple[int, float] = _given["LIMIT_CONNECTIONS"]
+MAX_ADDRESS_CONNECTIONS: int = _given["MAX_ADDRESS_CONNECTIONS"]
+LIMIT_FAILED_TOKENS: tuple[int, float] = _given["LIMIT_FAILED_TOKENS"]
+LIMIT_ADMISSIONS: tuple[int, float] = _given["LIMIT_ADMISSIONS"]
+MAX_USER_SESSIONS: int = _given["MAX_USER_SESSIONS"]
+LIMIT_FRAMES: tuple[int, float] = _given["LIMIT_FRAMES"]
+LIMIT_BYTES: tuple[int, float] = _given["LIMIT_BYTES"]
+LIMIT_MESSAGES: tuple[int, float] = _given["LIMIT_MESSAGES"]
+LIMIT_RECIPIENTS: tuple[int, float] = _given["LIMIT_RECIPIENTS"]
+LIMIT_PRESENCE_QUERIES: tuple[int, float] = _given["LIMIT_PRESENCE_QUERIES"]
+LIMIT_FAILED_AUTHENTICATIONS: tuple[int, float] = _given["LIMIT_FAILED_AUTHENTICATIONS"]
+LIMIT_REGISTRATIONS: tuple[int, float] = _given["LIMIT_REGISTRATIONS"]
 
 # --- The platform's services
 

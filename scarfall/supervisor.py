@@ -2,7 +2,8 @@
 
 A gateway process inherits its listening socket, so a port has no gap while one is started again,
 and one end of a socket pair, its lifeline: it says "ready" there, and an end of file tells it that
-the parent is gone. The parent stops on SIGTERM, SIGINT and SIGHUP and leaves no process behind.
+the parent is gone. The parent stops on SIGTERM and SIGINT and leaves no process behind; on SIGHUP
+too, which a terminal sends that goes away, unless there is a certificate to be read anew.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from gateways.server.balance import Balance
+from gateways.server.certificate import read_certificate
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked
 from scarfall.environment import BASE_DIR
 
@@ -58,6 +61,7 @@ class GatewayProcess:
         self.listener = listener
         self.shared = shared
         self.ready = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
 
     async def keep(self) -> None:
         """Until cancelled. Raises CannotStart where the process dies as soon as it is started."""
@@ -95,6 +99,7 @@ class GatewayProcess:
                     # Ctrl-C in the terminal reaches the parent only, which stops all in order.
                     start_new_session=True,
                 )
+            self._process = process
             try:
                 if await asyncio.get_running_loop().sock_recv(ours, 1):
                     self.ready.set()
@@ -103,6 +108,11 @@ class GatewayProcess:
                 if self.shared is not None:
                     self.shared.balance.leave(self.shared.process)
                 await self._stop(process)
+
+    def hang_up(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
         # Nobody is to wait in the backlog of a port that is not served any more.
@@ -144,6 +154,8 @@ def listen(variable: str, host: str, port: int) -> socket.socket:
 def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
     """Serves until a signal asks for the end. Raises CannotStart, with nothing left running."""
     _make_data_dir()
+    if settings.TLS_CERT is not None:
+        _check_certificate()
     with ExitStack() as stack:
         processes: list[GatewayProcess] = []
         if "user" in gateways:
@@ -175,6 +187,14 @@ def _make_data_dir() -> None:
         raise CannotStart(f"DATA_DIR: cannot write {settings.DATA_DIR}: {error.strerror}") from None
 
 
+def _check_certificate() -> None:
+    """Here it is said in words; a process could only die of it."""
+    try:
+        read_certificate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+    except OSError as error:  # ssl.SSLError is one
+        raise CannotStart(f"TLS_CERT, TLS_KEY: {error}") from None
+
+
 def _shared(count: int, stack: ExitStack) -> list[Shared]:
     pairs = [socket.socketpair() for _ in range(count)]
     for end in (end for pair in pairs for end in pair):
@@ -191,6 +211,8 @@ def _shared(count: int, stack: ExitStack) -> list[Shared]:
 
 async def _supervise(gateways: list[GatewayProcess], ready: Step) -> None:
     stopping = _cancel_on_signal()
+    if settings.TLS_CERT is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _pass_on_hangup, gateways)
     valkey = EmbeddedValkey(
         settings.REDIS_SOCKET,
         settings.DATA_DIR,
@@ -216,6 +238,11 @@ async def _supervise(gateways: list[GatewayProcess], ready: Step) -> None:
     finally:
         stopping.set()
         await valkey.stop()
+
+
+def _pass_on_hangup(gateways: list[GatewayProcess]) -> None:
+    for gateway in gateways:
+        gateway.hang_up()
 
 
 def _cancel_on_signal() -> asyncio.Event:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -68,6 +69,10 @@ def _rate(text: str) -> tuple[int, float]:
     if match is None:
         raise ValueError(text)
     return int(match[1]), float(match[2])
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ip_network(part, strict=False)) for part in _names(text))
 
 
 def _boolean(text: str) -> bool:
@@ -195,6 +200,7 @@ database_url = Parser(
 duration = Parser("a duration such as 30m, 24h, 7d or 3600 (seconds)", _duration)
 log_level = Parser("one of debug, info, warning, error, critical", _level)
 names = Parser("a comma-separated list", _names)
+networks = Parser("a comma-separated list of addresses and networks such as 10.0.0.0/8", _networks)
 origins = Parser(
     "* or a comma-separated list of origins such as https://play.example.org", _origins
 )

@@ -18,6 +18,7 @@ from channels.consumer import AsyncConsumer
 
 from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
+from gateways.domain.limits import Pace
 from gateways.gateway import Gateway
 from gateways.outbound import AsgiSocket, Outbound, Send
 from gateways.protocol.codec import Codec, Inbound
@@ -63,6 +64,8 @@ class Handler:
 
 class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     handlers: ClassVar[Mapping[str, Handler]]
+    #: Whether its peers are strangers, with limits on what each socket and address may take.
+    limited: ClassVar[bool]
 
     gateway: Gateway
     outbound: Outbound
@@ -77,6 +80,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         """`start` gives the running gateway of this process; it starts it where nobody has."""
         self._start = start
         self.codec = codec
+        self._pace = Pace(None, None)
         self._invalid_frames = 0
         #: Whether a request failed for want of the store, or of what else the gateway needs.
         self._unavailable = False
@@ -97,9 +101,25 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             return
         await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
         self.outbound = self._make_outbound(scope, send)
-        self.deadlines = Deadlines()
         self.socket_id = f"{self.gateway.node_id}.{secrets.token_hex(8)}"
         self.address = (scope.get("client") or ("",))[0]
+        if not self.limited:
+            await self._serve(handshake, receive)
+            return
+        config, door = self.gateway.config, self.gateway.door
+        try:
+            if (refusal := door.enter(self.address)) is not None:
+                self.greet()
+                self._fail(refusal, None)
+                await self.outbound.closed_down()
+                return
+            self._pace = Pace(config.frames, config.frame_bytes)
+            await self._serve(handshake, receive)
+        finally:
+            door.leave(self.address)
+
+    async def _serve(self, handshake: Handshake, receive: Receive) -> None:
+        self.deadlines = Deadlines()
         self.gateway.connections.join(self.socket_id, self)
         goodbye = False
         try:
@@ -131,9 +151,15 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             if message["type"] == "websocket.disconnect":
                 return message.get("code") in GOODBYES
             if not self.outbound.closed:
-                inbound = self._decode(message.get("text"))
-                if inbound is not None:
-                    await self.guarded(self._dispatch, inbound)
+                frame = message.get("text")
+                refusal = self._pace.take(_size(frame or message.get("bytes") or ""))
+                if self._pace.abused:
+                    self.outbound.close(CloseCode.TOO_MANY_CONNECTIONS, str(refusal))
+                elif (inbound := self._decode(frame)) is not None:
+                    if refusal is not None:
+                        self._fail(refusal, inbound)
+                    else:
+                        await self.guarded(self._dispatch, inbound)
 
     def _decode(self, frame: str | None) -> Inbound | None:
         """None where it was refused."""
@@ -200,6 +226,8 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
         else:
             self.push("error", failure)
+        if error.close_code is not None:
+            self.outbound.close(error.close_code, str(error))
 
     def _refuse(self, error: AuthenticationFailed, inbound: Inbound | None) -> None:
         payload = AuthenticationError(error.code, str(error))
@@ -272,3 +300,8 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         return Outbound(
             socket, send, max_bytes=gateway.config.max_outbound_bytes, turn=gateway.turn
         )
+
+
+def _size(frame: str | bytes) -> int:
+    """In bytes. Of a text that is ASCII, as most are, it takes no look at it."""
+    return len(frame if isinstance(frame, bytes) or frame.isascii() else frame.encode())

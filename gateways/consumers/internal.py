@@ -38,6 +38,7 @@ from services_registry.models import Service
 
 
 class InternalConsumer(GatewayConsumer):
+    limited = False
     session: ServiceSession | None = None
 
     @property

@@ -10,6 +10,7 @@ from msgspec import UNSET, structs
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
 from gateways.domain.delivery import Sender, new_epoch
+from gateways.domain.limits import Bucket, too_much
 from gateways.domain.recovery import Recoverable
 from gateways.ordering import Order
 from gateways.protocol.errors import (
@@ -17,6 +18,7 @@ from gateways.protocol.errors import (
     AuthenticationFailed,
     CloseCode,
     Forbidden,
+    RateLimited,
     Unavailable,
 )
 from gateways.protocol.events import (
@@ -41,20 +43,22 @@ from gateways.protocol.events import (
 )
 from gateways.protocol.socketio import offset as offset_of
 from gateways.session import Identity, Session
-from gateways.store.errors import StoreUnavailable
-from gateways.store.sessions import Opened, SessionRecord
+from gateways.store.errors import StoreUnavailable, TooManySessions
+from gateways.store.records import Opened, SessionRecord
 
 #: How long before a token's end its client is told.
 TOKEN_WARNING_SECONDS: Final = 60.0
 
 
 class UserConsumer(GatewayConsumer):
+    limited = True
     session: Session | None = None
     #: The store was asked to open it, and has not said whether it did.
     _asked: Session | None = None
     _record: SessionRecord
     #: By which a Socket.IO client may recover, where it asked for that.
     _recovery_id: str | None = None
+    _queries: Bucket | None = None
 
     @property
     def _me(self) -> Session:
@@ -67,9 +71,12 @@ class UserConsumer(GatewayConsumer):
             try:
                 if await self._recover(handshake):
                     return None
-            except (StoreUnavailable, Unavailable):
+            except (StoreUnavailable, Unavailable, RateLimited):
                 self.end(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
                 return None
+            except AuthenticationFailed:
+                self.greet()
+                raise
         self.greet(self._recovery_id)
         if handshake.query_token is not None and not self.gateway.config.allow_query_token:
             raise AuthenticationFailed("A token in the address ends up in logs: send it otherwise.")
@@ -131,7 +138,11 @@ class UserConsumer(GatewayConsumer):
     # --- requests -------------------------------------------------------------------------------
 
     async def authenticate(self, request: Authenticate) -> Connected:
-        identity = await self.gateway.tokens.verify(request.token)
+        try:
+            identity = await self.gateway.tokens.verify(request.token)
+        except AuthenticationFailed:
+            self.gateway.door.note_failure(self.address)
+            raise
         if self.session is not None:
             return self._extend(self.session, identity)
         resume = (request.resume.epoch, request.resume.seq) if request.resume else None
@@ -145,6 +156,7 @@ class UserConsumer(GatewayConsumer):
     ) -> tuple[Session, Opened]:
         if not self.gateway.node.serving:
             raise Unavailable("This gateway process takes no new sessions now.")
+        self.gateway.door.admit()
         session = Session(
             user_id=identity.user_id,
             session_id=self.socket_id,
@@ -159,8 +171,19 @@ class UserConsumer(GatewayConsumer):
         self.gateway.hub.attach(session)
         try:
             opened = await self.gateway.presence.arrive(
-                session, self._record, new_epoch=new_epoch(), resume=resume
+                session,
+                self._record,
+                new_epoch=new_epoch(),
+                resume=resume,
+                at_most=self.gateway.config.sessions_of_a_user,
             )
+        except TooManySessions:
+            self.gateway.hub.detach(session)
+            raise AuthenticationFailed(
+                "The user has too many sessions.",
+                code=RateLimited.code,
+                close_code=CloseCode.TOO_MANY_CONNECTIONS,
+            ) from None
         except Exception:
             self.gateway.hub.detach(session)
             raise
@@ -185,13 +208,24 @@ class UserConsumer(GatewayConsumer):
         return self.gateway.delivery.send(Sender.user(self._me.user_id), request)
 
     async def get_online_friends(self, _: Nothing) -> OnlineFriends:
+        self._look_around()
         return OnlineFriends(await self.gateway.friends.online(self._me.user_id))
 
     async def get_all_online_users(self, request: Page) -> OnlineUsers:
+        self._look_around()
         return await self.gateway.directory.online(request)
 
     async def get_detailed_online_users(self, request: Page) -> DetailedUsers:
+        self._look_around()
         return await self.gateway.directory.detailed(self._me.identity, request)
+
+    def _look_around(self) -> None:
+        """Raises RateLimited: each of these questions may be about everybody."""
+        rate = self.gateway.config.presence_queries
+        if self._queries is None and rate is not None:
+            self._queries = Bucket(rate)
+        if self._queries is not None and (wait := self._queries.take()):
+            raise too_much("Too many questions about who is online.", wait)
 
     async def get_sessions(self, _: Nothing) -> Sessions:
         return Sessions(await self.gateway.sessions.of(self._me))

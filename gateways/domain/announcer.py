@@ -22,7 +22,8 @@ from gateways.nudges import StatusNudge
 from gateways.store.directory import DirectoryStore
 from gateways.store.errors import StoreUnavailable
 from gateways.store.friends import FriendStore
-from gateways.store.sessions import SessionStore, Transition
+from gateways.store.records import Transition
+from gateways.store.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 

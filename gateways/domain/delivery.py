@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gateways.domain.limits import Allowances
 from gateways.mailbox import Mailbox
 from gateways.nudges import BroadcastNudge, MessageNudge, Placed
 from gateways.protocol.errors import TooLarge, TooManyRecipients
@@ -65,6 +66,7 @@ class Delivery:
         inbox: InboxStore,
         nodes: NodeStore,
         mailbox: Mailbox,
+        allowances: Allowances,
         *,
         max_message_bytes: int,
         max_recipients: int,
@@ -72,6 +74,7 @@ class Delivery:
         self._inbox = inbox
         self._nodes = nodes
         self._mailbox = mailbox
+        self._allowances = allowances
         self._max_message_bytes = max_message_bytes
         self._max_recipients = max_recipients
 
@@ -79,8 +82,9 @@ class Delivery:
         """Store the message at each recipient, nudge the nodes that hold them, and say what became
         of it.
 
-        Raises TooManyRecipients, TooLarge: nothing was done. StoreUnavailable: unknown; the same
-        message id may be sent again, and is then stored where it was not, and nowhere twice.
+        Raises TooManyRecipients, TooLarge, RateLimited: nothing was done. StoreUnavailable:
+        unknown; the same message id may be sent again, and is then stored where it was not, and
+        nowhere twice.
         """
         recipients = list(dict.fromkeys(request.recipient_ids))
         if len(recipients) > self._max_recipients:
@@ -90,9 +94,9 @@ class Delivery:
         accepted_ms = now_ms()
         message_id = request.message_id or uuid7(accepted_ms)
         body = self._body(sender, request, message_id, accepted_ms)
-
         inbox = self._inbox
         if request.message_id is None:
+            await self._spend(sender, recipients)
             stored = await inbox.deliver(recipients, body, repeat_key=None, new_epoch=new_epoch())
             self._nudge(body, stored)
             return _receipt(message_id, stored, accepted_ms)
@@ -100,11 +104,17 @@ class Delivery:
         earlier = await inbox.first_receipt(sender.key, message_id)
         if earlier is not None:
             return _decode_receipt(earlier)
+        await self._spend(sender, recipients)
         repeat_key = Keys.repeat_key(sender.key, message_id)
         stored = await inbox.deliver(recipients, body, repeat_key=repeat_key, new_epoch=new_epoch())
         self._nudge(body, stored)
         receipt = _encode(_receipt(message_id, stored, accepted_ms))
         return _decode_receipt(await inbox.keep_receipt(sender.key, message_id, receipt))
+
+    async def _spend(self, sender: Sender, recipients: Sequence[str]) -> None:
+        """A service may send as much as it likes."""
+        if sender.user_id is not None:
+            await self._allowances.spend(sender.user_id, len(recipients))
 
     async def broadcast(self, sender: Sender, request: Broadcast) -> None:
         """To everybody who is online now. It is stored nowhere, and nobody can ask for it later.

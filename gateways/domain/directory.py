@@ -22,7 +22,8 @@ from gateways.session import Identity
 from gateways.store.directory import DirectoryStore
 from gateways.store.friends import FriendStore
 from gateways.store.keys import DIRECTORY_SHARDS
-from gateways.store.sessions import SessionStore, UserState
+from gateways.store.records import UserState
+from gateways.store.sessions import SessionStore
 
 DETAILED_SCOPE: Final = "presence:detailed"
 

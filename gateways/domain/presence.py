@@ -17,7 +17,8 @@ from gateways.hub import Hub
 from gateways.session import Session
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import Opened, SessionRecord, SessionStore
+from gateways.store.records import Opened, SessionRecord
+from gateways.store.sessions import SessionStore
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +55,11 @@ class Presence:
         *,
         new_epoch: str,
         resume: tuple[str, int] | None = None,
+        at_most: int = 0,
     ) -> Opened:
         """A session begins, or is put back after a loss of data. Raises StoreUnavailable: it may
-        stand all the same, and is to be tried again or left.
+        stand all the same, and is to be tried again or left. Raises TooManySessions where the user
+        has `at_most` others; 0: any number.
         """
         user_id = session.user_id
         self._arriving[user_id] += 1
@@ -69,6 +72,7 @@ class Presence:
                 email=session.identity.email,
                 new_epoch=new_epoch,
                 resume=resume,
+                at_most=at_most,
             )
         finally:
             self._arriving[user_id] -= 1

@@ -20,8 +20,8 @@ from gateways.protocol.events import now_ms
 from gateways.session import ServiceIdentity, ServiceSession
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
+from gateways.store.records import node_of
 from gateways.store.service_sessions import ServiceSessionStore, StoredServiceSession
-from gateways.store.sessions import node_of
 
 log = structlog.get_logger(__name__)
 

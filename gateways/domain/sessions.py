@@ -13,7 +13,8 @@ from gateways.session import Session
 from gateways.store.directory import DirectoryStore
 from gateways.store.keys import DIRECTORY_SHARDS
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import SessionStore, StoredSession
+from gateways.store.records import StoredSession
+from gateways.store.sessions import SessionStore
 
 PAGE: Final = 500
 

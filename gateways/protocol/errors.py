@@ -45,6 +45,8 @@ class GatewayError(Exception):
     code: ClassVar[str]
     retry_after_ms: int | None = None
     ref: str | None = None
+    #: Where the socket does not stay open after all.
+    close_code: CloseCode | None = None
 
 
 class InvalidFrame(GatewayError):
@@ -78,9 +80,12 @@ class TooManyRecipients(GatewayError):
 class RateLimited(GatewayError):
     code = "rate_limited"
 
-    def __init__(self, sentence: str, *, retry_after_ms: int) -> None:
+    def __init__(
+        self, sentence: str, *, retry_after_ms: int, close_code: CloseCode | None = None
+    ) -> None:
         super().__init__(sentence)
         self.retry_after_ms = retry_after_ms
+        self.close_code = close_code
 
 
 class Conflict(GatewayError):

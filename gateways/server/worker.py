@@ -8,12 +8,14 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import uvicorn
 from django.conf import settings
 
+from gateways.server.certificate import read_certificate
 from gateways.server.handover import Handover
 from gateways.server.http import HttpProtocol
 from gateways.server.websocket import WebSocketProtocol
@@ -85,6 +87,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         yield
 
     def _adopt(self, data: bytes) -> HttpProtocol:
@@ -98,6 +101,16 @@ class Server(uvicorn.Server):
         protocol.inherited = data
         return protocol
 
+    def _renew_certificate(self) -> None:
+        if self.config.ssl is None:
+            return
+        try:
+            read_certificate(self.config.ssl)
+        except OSError as error:  # ssl.SSLError is one
+            log.error("TLS_CERT, TLS_KEY: %s; the last one stays", error)  # noqa: TRY400 - no trace
+        else:
+            log.info("TLS_CERT and TLS_KEY were read anew")
+
     def _stop(self) -> None:
         self.should_exit = True
 
@@ -109,8 +122,9 @@ class Server(uvicorn.Server):
         self._stop()
 
 
-def configuration(application: Application) -> uvicorn.Config:
-    return uvicorn.Config(
+def configuration(application: Application, *, secure: bool = False) -> uvicorn.Config:
+    """`secure`: over TLS. Raises OSError, ssl.SSLError where its files are of no use."""
+    config = uvicorn.Config(
         application,
         loop="uvloop",
         http=HttpProtocol,
@@ -120,12 +134,19 @@ def configuration(application: Application) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.TRUSTED_PROXIES),
+        forwarded_allow_ips=",".join(settings.TRUSTED_PROXIES),
         ws_per_message_deflate=False,
         ws_max_size=settings.MAX_FRAME_BYTES,
         ws_ping_interval=settings.WS_PING_INTERVAL / 1000,
         ws_ping_timeout=settings.WS_PING_TIMEOUT / 1000,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
+    config.load()
+    if secure:
+        config.ssl = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        read_certificate(config.ssl)
+    return config
 
 
 def run(
@@ -133,15 +154,17 @@ def run(
     listening_socket: socket.socket,
     parent_pipe_fd: int,
     handover: Handover | None = None,
+    *,
+    secure: bool = False,
 ) -> None:
     """Serves until the parent says stop or is gone. Exits with code 3 where the start-up fails.
 
-    `handover`: where other processes serve the same socket.
+    `handover`: where other processes serve the same socket. `secure`: over TLS.
     """
     HttpProtocol.handover = handover
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with socket.socket(fileno=parent_pipe_fd) as lifeline, listening_socket:
         lifeline.setblocking(False)
-        server = Server(configuration(application), application.gateway, lifeline)
+        server = Server(configuration(application, secure=secure), application.gateway, lifeline)
         server.run(sockets=[listening_socket])

@@ -63,6 +63,8 @@ class Batcher:
     """
 
     def __init__(self, redis: "Redis", *, timeout_seconds: float, fsync: bool = False) -> None:
+        # Asked for once: each time is a system call until Python 3.12.
+        self._loop = asyncio.get_running_loop()
         self._redis = redis
         self._fsync = fsync
         self._timeout_seconds = timeout_seconds
@@ -78,15 +80,15 @@ class Batcher:
     # Futures, not coroutines, which each message would have to be woken through.
 
     def call(self, *command: Argument) -> asyncio.Future[Any]:
-        pending = Pending(pack(command), asyncio.get_running_loop().create_future())
-        return self._enqueue(pending)
+        return self._enqueue(Pending(pack(command), self._loop.create_future()))
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]:
-        loop = asyncio.get_running_loop()
         results: list[Any] = []
         for start in range(0, len(commands), MAX_BATCH):
             some = [pack(command) for command in commands[start : start + MAX_BATCH]]
-            pending = Pending(b"".join(some), loop.create_future(), count=len(some), together=True)
+            pending = Pending(
+                b"".join(some), self._loop.create_future(), count=len(some), together=True
+            )
             results += await self._enqueue(pending)
         return results
 
@@ -112,7 +114,7 @@ class Batcher:
         return self._run(script, packed, promises=promises)
 
     def _run(self, script: Script, packed: bytes, *, promises: bool) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         return self._enqueue(Pending(packed, future, script=script, promises=promises))
 
     async def run_all(
@@ -148,7 +150,7 @@ class Batcher:
         self._waiting_commands += pending.count
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         return pending.future
 
     def _flush(self) -> None:
@@ -163,9 +165,8 @@ class Batcher:
 
     def _fill(self, lane: _Lane) -> None:
         if lane.link is None or not lane.link.idle:
-            loop = asyncio.get_running_loop()
-            if loop.time() >= lane.rests_until or not self._served():
-                lane.connecting = loop.create_task(self._connect(lane))
+            if self._loop.time() >= lane.rests_until or not self._served():
+                lane.connecting = self._loop.create_task(self._connect(lane))
             return
         batch: list[Pending] = []
         commands = 0
@@ -194,20 +195,18 @@ class Batcher:
         )
 
     def _begin(self, lane: _Lane, batch: list[Pending], deadline: float | None) -> None:
-        loop = asyncio.get_running_loop()
         lane.batch = batch
-        lane.deadline = deadline or loop.time() + self._timeout_seconds
+        lane.deadline = deadline or self._loop.time() + self._timeout_seconds
         if lane.timer is None:
-            lane.timer = loop.call_at(lane.deadline, self._look_at_clock, lane)
+            lane.timer = self._loop.call_at(lane.deadline, self._look_at_clock, lane)
 
     def _look_at_clock(self, lane: _Lane) -> None:
         """One timer for all batches of a lane: it is set anew only when it goes off."""
         lane.timer = None
         if not lane.batch or lane.link is None:
             return
-        loop = asyncio.get_running_loop()
-        if loop.time() < lane.deadline:
-            lane.timer = loop.call_at(lane.deadline, self._look_at_clock, lane)
+        if self._loop.time() < lane.deadline:
+            lane.timer = self._loop.call_at(lane.deadline, self._look_at_clock, lane)
         else:
             lane.link.close(f"no reply within {self._timeout_seconds:g} s")
 
@@ -226,7 +225,7 @@ class Batcher:
             if self._closed:  # redis-py may lose a cancellation
                 lane.link.close("The gateway is shutting down.")
         except (RedisError, OSError, TimeoutError, LinkLost) as error:
-            lane.rests_until = asyncio.get_running_loop().time() + REST_SECONDS
+            lane.rests_until = self._loop.time() + REST_SECONDS
             if not self._served():
                 self._fail_waiting(f"Redis does not answer: {str(error) or type(error).__name__}")
         except Exception as error:  # noqa: BLE001  # a defect; nobody may wait for ever for it

@@ -134,8 +134,5 @@ def _places(epoch_and_nodes: bytes) -> tuple[str, tuple[str, ...]]:
     return epoch, tuple(nodes)
 
 
-def _entry(entry_id: bytes, fields: dict[bytes, bytes] | list[bytes]) -> Entry:
-    seq = int(entry_id.partition(b"-")[0])
-    if isinstance(fields, dict):
-        return Entry(seq, fields[b"b"])
-    return Entry(seq, fields[fields.index(b"b") + 1])
+def _entry(entry_id: bytes, fields: list[bytes]) -> Entry:
+    return Entry(int(entry_id.partition(b"-")[0]), fields[fields.index(b"b") + 1])

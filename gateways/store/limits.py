@@ -20,9 +20,9 @@ class LimitStore:
         self._redis = redis
         self._keys = keys
 
-    async def take(self, name: str, subject: str, rate: Rate) -> int:
-        """Take a token. Returns 0, or in how many ms there is one."""
-        return await self._run(name, subject, rate, 1)
+    async def take(self, name: str, subject: str, rate: Rate, tokens: int = 1) -> int:
+        """Take tokens. Returns 0, or in how many ms there are so many."""
+        return await self._run(name, subject, rate, tokens)
 
     async def put_back(self, name: str, subject: str, rate: Rate) -> None:
         """What a token was taken for came to nothing."""

@@ -8,7 +8,7 @@ import msgspec
 from gateways.store import scripts
 from gateways.store.calls import Caller
 from gateways.store.keys import Keys
-from gateways.store.sessions import node_of, pairs
+from gateways.store.records import node_of, pairs
 
 
 class _Record(msgspec.Struct, frozen=True):

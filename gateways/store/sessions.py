@@ -1,94 +1,26 @@
 """Sessions and the presence that follows from them: `u:{id}:sessions`, `u:{id}:state`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from gateways.store import scripts
+from gateways.store import records, scripts
 from gateways.store.calls import Caller
+from gateways.store.errors import TooManySessions
 from gateways.store.keys import Keys
-
-
-class SessionRecord(msgspec.Struct, frozen=True):
-    """What the store keeps of a session beside its id and its last activity."""
-
-    device_id: str | None
-    device_info: Any
-    connected_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSession:
-    session_id: str
-    last_activity_ms: int
-    record: SessionRecord
-
-    @property
-    def node_id(self) -> str:
-        return node_of(self.session_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A user came online or went offline. A higher generation is the later one; it is about the
-    time of the change, by the store's clock, in ms.
-    """
-
-    user_id: str
-    online: bool
-    generation: int
-    email: str | None
-    last_seen_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Where a session comes in: it needs what lies after `position`, up to `seq` and beyond.
-
-    `untold`: the user's presence, where nobody has announced it yet. `at_ms`: the store's time.
-    """
-
-    untold: Transition | None
-    at_ms: int
-    epoch: str
-    seq: int
-    position: int
-    missed: int
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    existed: bool
-    vacancy: int
-    untold: Transition | None
-
-
-@dataclass(frozen=True, slots=True)
-class UserState:
-    """What is known of a user; all unknown for one who never connected."""
-
-    online: bool = False
-    generation: int = 0
-    email: str | None = None
-    last_seen_ms: int | None = None
-    epoch: str | None = None
-    seq: int = 0
-    announced: int = 0
-
+from gateways.store.records import (
+    Closed,
+    Opened,
+    SessionRecord,
+    StoredSession,
+    Transition,
+    UserState,
+)
 
 #: Users whom one script call is about: Redis is held for about 0.2 ms.
 USERS_A_CALL: Final = 100
-
-_STATE_FIELDS = ("online", "generation", "email", "last_seen", "epoch", "seq", "announced")
-
-
-def node_of(session_id: str) -> str:
-    """A session's id begins with its node's: no look-up is needed to find it."""
-    return session_id.partition(".")[0]
 
 
 class SessionStore:
@@ -109,8 +41,11 @@ class SessionStore:
         email: str | None,
         new_epoch: str,
         resume: tuple[str, int] | None,
+        at_most: int = 0,
     ) -> Opened:
-        """Idempotent: opening a session that stands changes nothing but its record."""
+        """Idempotent: opening a session that stands changes nothing but its record. Raises
+        TooManySessions where the user has `at_most` others.
+        """
         keys = self._keys
         epoch, seq = resume or ("", -1)
         answer = await self._redis.run(
@@ -124,7 +59,10 @@ class SessionStore:
             seq,
             self._inbox_ttl_ms,
             self._inbox_max_messages,
+            at_most,
         )
+        if not answer:
+            raise TooManySessions
         (
             untold,
             generation,
@@ -137,7 +75,7 @@ class SessionStore:
             reason,
         ) = answer
         return Opened(
-            untold=_untold(user_id, (untold, 1, generation, stored_email, at_ms)),
+            untold=records.untold(user_id, (untold, 1, generation, stored_email, at_ms)),
             at_ms=at_ms,
             epoch=standing_epoch.decode(),
             seq=newest,
@@ -166,7 +104,7 @@ class SessionStore:
             epoch,
         )
         existed, vacancy, *standing = answer
-        return Closed(existed == 1, vacancy, _untold(user_id, standing))
+        return Closed(existed == 1, vacancy, records.untold(user_id, standing))
 
     async def bury_vacant(self, user_id: str, vacancy: int) -> Transition | None:
         standing = await self._redis.run(
@@ -174,7 +112,7 @@ class SessionStore:
             (self._keys.sessions(user_id), self._keys.state(user_id)),
             vacancy,
         )
-        return _untold(user_id, standing)
+        return records.untold(user_id, standing)
 
     async def reap(self, user_ids: Sequence[str], node_id: str) -> tuple[int, list[Transition]]:
         """Take away what a dead node held of these users. Returns how many sessions, and the
@@ -189,7 +127,7 @@ class SessionStore:
         untold = []
         for user_id, (count, *standing) in zip(user_ids, answers, strict=True):
             removed += count
-            transition = _untold(user_id, standing)
+            transition = records.untold(user_id, standing)
             if transition is not None:
                 untold.append(transition)
         return removed, untold
@@ -255,7 +193,7 @@ class SessionStore:
         answers = await self._redis.call_all(
             [("HGETALL", self._keys.sessions(user_id)) for user_id in user_ids]
         )
-        return [[_stored(*item) for item in pairs(answer)] for answer in answers]
+        return [[records.stored(*item) for item in records.pairs(answer)] for answer in answers]
 
     async def ids_of_users(self, user_ids: Sequence[str]) -> list[list[str]]:
         answers = await self._redis.call_all(
@@ -278,9 +216,9 @@ class SessionStore:
 
     async def states(self, user_ids: Sequence[str]) -> list[UserState]:
         answers = await self._redis.call_all(
-            [("HMGET", self._keys.state(user_id), *_STATE_FIELDS) for user_id in user_ids]
+            [("HMGET", self._keys.state(user_id), *records.STATE_FIELDS) for user_id in user_ids]
         )
-        return [_state(answer) for answer in answers]
+        return [records.state(answer) for answer in answers]
 
 
 def _stretches(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -292,42 +230,3 @@ def _stretches(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
 @lru_cache(1000)
 def _nodes(answer: bytes) -> tuple[str, ...]:
     return tuple(answer.decode().split())
-
-
-def _untold(user_id: str, standing: Sequence[Any]) -> Transition | None:
-    """From what scripts say of presence: {untold, online, generation, email, last seen}."""
-    untold, online, generation, email, last_seen_ms = standing
-    if not untold:
-        return None
-    return Transition(user_id, online == 1, generation, email.decode() or None, last_seen_ms)
-
-
-def pairs(answer: Any) -> list[tuple[bytes, bytes]]:
-    """HGETALL's answer: a map over RESP3 and where redis-py knows the command, a flat list over
-    RESP2.
-    """
-    if isinstance(answer, dict):
-        return list(answer.items())
-    return list(zip(answer[::2], answer[1::2], strict=True))
-
-
-def _stored(session_id: bytes, value: bytes) -> StoredSession:
-    last_activity_ms, _, record = value.partition(b"|")
-    return StoredSession(
-        session_id.decode(),
-        int(last_activity_ms),
-        msgspec.json.decode(record, type=SessionRecord),
-    )
-
-
-def _state(answer: Sequence[bytes | None]) -> UserState:
-    online, generation, email, last_seen, epoch, seq, announced = answer
-    return UserState(
-        online=online == b"1",
-        generation=int(generation or 0),
-        email=email.decode() if email else None,
-        last_seen_ms=int(last_seen) if last_seen else None,
-        epoch=epoch.decode() if epoch else None,
-        seq=int(seq or 0),
-        announced=int(announced or 0),
-    )

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import machine, page
 from benchmarks.__main__ import KEPT, QUICK_CASES
-from benchmarks.cases import CASES, Figures, Unsound, _figures
+from benchmarks.cases import CASES, MAIN, Figures, Unsound, _figures
 from benchmarks.contenders import GATEWAY, REDIS_ADAPTER
 from benchmarks.results import Results
 from gateways.management.commands.loadtest import Command
@@ -54,6 +54,27 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     results = results_of_one_round()
     results.write(tmp_path / "results.json")
     assert Results.read(tmp_path / "results.json") == results
+
+
+def test_the_page_is_made_from_the_results_beside_it(tmp_path: Path) -> None:
+    page.write(Results.read(page.RAW), tmp_path)
+    made = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert "README.md" in made
+    for name, text in made.items():
+        assert (page.FOLDER / name).read_text() == text, f"script/bench --page writes {name} anew"
+
+
+def test_everybody_was_measured_in_every_case() -> None:
+    results = Results.read(page.RAW)
+    for case in CASES:
+        for contender in case.competing():
+            measured = results.rounds.get(case.name, {}).get(contender.name, [])
+            unsound = results.unsound.get(case.name, {})
+            assert len(measured) == (case.rounds if contender in MAIN else 1) or (
+                contender.name in unsound
+            ), f"{case.name}: {contender.name}"
+    assert GATEWAY.name not in {name for each in results.unsound.values() for name in each}
+    assert set(results.frames) == {"in, with its answer", "out, a message"}
 
 
 def test_the_commands_that_it_shows_are_commands() -> None:

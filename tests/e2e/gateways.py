@@ -6,6 +6,7 @@ import random
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -66,8 +67,12 @@ class GatewayProcess:
     def get(self, path: str, port: int | None = None) -> tuple[int, str]:
         """Status and body."""
         try:
+            secure = "TLS_CERT" in self.environment and port in (None, self.port)
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{port or self.port}{path}", timeout=WAIT_SECONDS
+                f"http{'s' * secure}://127.0.0.1:{port or self.port}{path}",
+                timeout=WAIT_SECONDS,
+                # It is the tests' own, for localhost.
+                context=ssl._create_unverified_context() if secure else None,
             ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
@@ -165,6 +170,14 @@ class Deployment:
             "DATA_DIR": str(self.directory / name / "var"),
             "LOG_DIR": str(self.directory / name / "logs"),
             "ENV_FILE": "",
+            # As shipped, but that a whole suite comes from one address, as fast as it can.
+            "LIMIT_CONNECTIONS": "10000/1",
+            "LIMIT_ADMISSIONS": "10000/1",
+            "LIMIT_FAILED_TOKENS": "10000/1",
+            "LIMIT_FRAMES": "10000/1",
+            "LIMIT_BYTES": "100000000/1",
+            "LIMIT_MESSAGES": "10000/1",
+            "LIMIT_RECIPIENTS": "1000000/1",
             **self.variables,
             **variables,
         }

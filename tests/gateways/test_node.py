@@ -12,7 +12,7 @@ from gateways.gateway import Gateway
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
 from gateways.store.nodes import NodeStore
-from gateways.store.sessions import SessionRecord
+from gateways.store.records import SessionRecord
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect, connect_as, until
 from tests.gateways.nodes import abandon, die

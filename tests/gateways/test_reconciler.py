@@ -9,7 +9,7 @@ from gateways.config import Config
 from gateways.gateway import Gateway
 from gateways.nudges import StatusNudge
 from gateways.store.keys import Keys
-from gateways.store.sessions import SessionRecord
+from gateways.store.records import SessionRecord
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect_as, until
 

@@ -56,7 +56,8 @@ class Command(BaseCommand):
             "internal": _address(settings.INTERNAL_HOST, settings.INTERNAL_PORT),
         }
         for gateway in gateways:
-            self._print(f"{gateway.title()} gateway", f"ws://{addresses[gateway]}/ws")
+            scheme = "wss" if gateway == "user" and settings.TLS_CERT is not None else "ws"
+            self._print(f"{gateway.title()} gateway", f"{scheme}://{addresses[gateway]}/ws")
         if "internal" in gateways:
             self._print("Admin", f"http://{addresses['internal']}/admin/")
             if not self._has_operator:

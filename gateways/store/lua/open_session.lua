@@ -4,11 +4,18 @@
 -- ARGV  1 session id   2 session record (JSON)   3 email or ''   4 epoch to begin with, if there is none
 --       5 resume epoch   6 resume seq, or -1 for no resume   7 inbox ttl in ms (0: no inbox)
 --       8 inbox length: what is older may still be there, and counts as trimmed
--- Returns {untold 0|1, generation, email, now ms, epoch, seq, position, missed, reason or ''}
+--       9 how many sessions there may be, this one aside (0: any number)
+-- Returns {} where there are too many already, else
+-- {untold 0|1, generation, email, now ms, epoch, seq, position, missed, reason or ''}
 --
 -- `untold`: nobody has announced yet that the user is online.
 -- `position` is the newest seq the session needs no more. The seqs in an inbox have no holes, so what
 -- lies between position and seq can be counted without reading it.
+
+local at_most = tonumber(ARGV[9])
+if at_most > 0 and redis.call('HLEN', KEYS[1]) >= at_most and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+  return {}
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,9 +1,9 @@
--- Take a token out of a bucket, or put one back. The bucket is kept as the moment at which it is full again
+-- Take tokens out of a bucket, or put one back. The bucket is kept as the moment at which it is full again
 -- (the generic cell rate algorithm, ITU-T I.371), so that a full one needs no key.
 --
 -- KEYS  1 limit:<name>:<subject>
 -- ARGV  1 how long a token takes to come back, in ms   2 how many the bucket holds   3 tokens to take, or -1
--- Returns 0, or in how many ms there is one again
+-- Returns 0, or in how many ms there are so many again
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -2,21 +2,18 @@
 meanwhile is in test_internal_requests.py.
 """
 
-import dataclasses
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from gateways.config import Config
 from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
 from gateways.gateway import Gateway
 from gateways.store.limits import Rate
 from services_registry import services
-from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import (
     Client,
     connect_as,
@@ -25,22 +22,12 @@ from tests.gateways.consumers.client import (
     token,
     until,
 )
+from tests.gateways.consumers.conftest import MakeWith
 from tests.gateways.service_sessions import nobody_is_left
 from tests.gateways.services import KEY, OPERATOR, Held, on_thread
 
 pytestmark = pytest.mark.usefixtures("services_database", "herald", "bank")
-MakeWith = Callable[..., Awaitable[Gateway]]
 PUBLIC = {"authenticate_service", "register_service", "ping"}
-
-
-@pytest.fixture
-def make_with(make_gateway: MakeGateway, config: Config) -> MakeWith:
-    """A gateway with some settings changed."""
-
-    async def make(**changes: Any) -> Gateway:
-        return await make_gateway(dataclasses.replace(config, **changes))
-
-    return make
 
 
 async def is_still(client: Client, name: str) -> bool:

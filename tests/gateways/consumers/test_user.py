@@ -1,8 +1,6 @@
 """The user gateway's sockets, from handshake to goodbye, over a plain ASGI server."""
 
-import dataclasses
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,21 +13,8 @@ from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
-from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect, connect_as, token, until
-
-MakeWith = Callable[..., Awaitable[Gateway]]
-
-
-@pytest.fixture
-def make_with(make_gateway: MakeGateway, config: Config) -> MakeWith:
-    """A gateway with some settings changed."""
-
-    async def make(**changes: Any) -> Gateway:
-        return await make_gateway(dataclasses.replace(config, **changes))
-
-    return make
-
+from tests.gateways.consumers.conftest import MakeWith
 
 # --- before authentication ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from gateways.gateway import Gateway
 from gateways.protocol.events import now_ms
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
-from gateways.store.sessions import SessionRecord, Transition
+from gateways.store.records import SessionRecord, Transition
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import connect_as, until
 from tests.gateways.nodes import die

@@ -12,7 +12,7 @@ from gateways.domain.sessions import Finding
 from gateways.gateway import Gateway
 from gateways.protocol.errors import InvalidPayload
 from gateways.store.keys import Keys
-from gateways.store.sessions import SessionRecord
+from gateways.store.records import SessionRecord
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import connect_as, until
 

@@ -14,8 +14,9 @@ from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
 from gateways.store.nodes import NodeStore
+from gateways.store.records import SessionRecord
 from gateways.store.service_sessions import ServiceSessionStore, StoredServiceSession
-from gateways.store.sessions import SessionRecord, SessionStore
+from gateways.store.sessions import SessionStore
 from tests.gateways.management.conftest import Command
 
 CONNECTED_MS = 1_700_000_000_000

@@ -12,7 +12,8 @@ from gateways.protocol.events import now_ms
 from gateways.store.batcher import Batcher
 from gateways.store.inbox import RECIPIENTS_A_CALL, TRIM_SLACK, Entry, InboxStore, Stored
 from gateways.store.keys import Keys
-from gateways.store.sessions import Opened, SessionRecord, SessionStore
+from gateways.store.records import Opened, SessionRecord
+from gateways.store.sessions import SessionStore
 from tests.gateways.consumers.client import until
 
 AWKWARD = ["{", "}", "}{a}", "a:b", "*", " ", "😀", "مرحبا بالعالم", "x" * 128, "%7B", "é\u0301"]

@@ -21,15 +21,8 @@ from redis.asyncio import Redis
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
-from gateways.store.sessions import (
-    USERS_A_CALL,
-    Opened,
-    SessionRecord,
-    SessionStore,
-    Transition,
-    UserState,
-    node_of,
-)
+from gateways.store.records import Opened, SessionRecord, Transition, UserState, node_of
+from gateways.store.sessions import USERS_A_CALL, SessionStore
 from tests.valkey import Valkey
 
 AWKWARD = ["{", "}", "a:b", "*", " ", "😀", "مرحبا", "x" * 128]

@@ -1,0 +1,180 @@
+"""The user gateway speaks TLS itself, and takes a new certificate without a connection lost."""
+
+import asyncio
+import json
+import signal
+import ssl
+import subprocess
+import sys
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPSConnection
+from pathlib import Path
+
+import pytest
+import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.e2e.client import token
+from tests.e2e.conftest import Deploy
+from tests.e2e.gateways import GatewayProcess
+from tests.gateways.consumers.client import until
+
+
+class Certificate:
+    """A certificate for localhost in the files that the gateway reads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cert, self.key = folder / "cert.pem", folder / "key.pem"
+        self.renew()
+
+    def renew(self) -> int:
+        """Returns its serial number."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        self.cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        self.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self.serial = made.serial_number
+        return self.serial
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.cert))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return Certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def gateway(deploy: Deploy, certificate: Certificate) -> GatewayProcess:
+    return deploy(TLS_CERT=str(certificate.cert), TLS_KEY=str(certificate.key)).start()
+
+
+async def dial(
+    gateway: GatewayProcess, certificate: Certificate, user_id: str
+) -> websockets.ClientConnection:
+    socket = await websockets.connect(
+        f"wss://localhost:{gateway.port}/ws", ssl=certificate.trust, compression=None
+    )
+    await socket.send(json.dumps({"event": "authenticate", "data": {"token": token(user_id)}}))
+    assert json.loads(await socket.recv())["event"] == "connected"
+    return socket
+
+
+async def ask(socket: websockets.ClientConnection, event: str, **data: object) -> dict[str, object]:
+    await socket.send(json.dumps({"event": event, "id": 1, "data": data}))
+    while "id" not in (frame := json.loads(await socket.recv())):
+        pass
+    return dict(frame["data"])
+
+
+def serial_shown(gateway: GatewayProcess) -> int:
+    shown = ssl.get_server_certificate(("localhost", gateway.port), timeout=5)
+    return x509.load_pem_x509_certificate(shown.encode()).serial_number
+
+
+async def test_messages_and_http_go_over_tls(
+    gateway: GatewayProcess, certificate: Certificate
+) -> None:
+    async with await dial(gateway, certificate, "bob") as bob:
+        async with await dial(gateway, certificate, "alice") as alice:
+            large = "x" * 60_000
+            receipt = await ask(alice, "send_message", recipientIds=["bob"], message=large)
+            assert receipt["status"] == "sent"
+        assert json.loads(await bob.recv())["data"]["message"] == large
+    http = HTTPSConnection("localhost", gateway.port, context=certificate.trust, timeout=5)
+    with closing(http):
+        http.request("GET", "/readyz")
+        assert http.getresponse().status == 200
+
+
+async def test_a_close_says_its_code(gateway: GatewayProcess, certificate: Certificate) -> None:
+    url = f"wss://localhost:{gateway.port}/ws"
+    async with websockets.connect(url, ssl=certificate.trust) as socket:
+        await socket.send('{"event":"authenticate","data":{"token":"bad"}}')
+        with suppress(websockets.ConnectionClosed):
+            async for _ in socket:
+                pass
+        assert socket.close_code == 4401
+
+
+def test_what_is_older_than_tls_1_2_is_refused(
+    gateway: GatewayProcess, certificate: Certificate
+) -> None:
+    old = certificate.trust
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    http = HTTPSConnection("localhost", gateway.port, context=old, timeout=5)
+    with closing(http), pytest.raises((ssl.SSLError, ConnectionError)):
+        http.connect()
+
+
+async def test_a_new_certificate_is_shown_and_nobody_is_cut_off(
+    gateway: GatewayProcess, certificate: Certificate
+) -> None:
+    async with await dial(gateway, certificate, "alice") as alice:
+        renewed = certificate.renew()
+        gateway.process.send_signal(signal.SIGHUP)
+        await until(lambda: serial_shown(gateway) == renewed)
+        assert "timestamp" in await ask(alice, "ping")
+        async with await dial(gateway, certificate, "bob") as bob:
+            assert "timestamp" in await ask(bob, "ping")
+
+
+async def test_one_that_is_no_good_is_said_and_the_last_one_stays(
+    gateway: GatewayProcess, certificate: Certificate
+) -> None:
+    good = certificate.serial
+    kept = certificate.key.read_bytes()
+    certificate.key.write_text("no key")
+    gateway.process.send_signal(signal.SIGHUP)
+    await until(lambda: "the last one stays" in gateway.logs())
+    assert serial_shown(gateway) == good
+    certificate.key.write_bytes(kept)
+    async with await dial(gateway, certificate, "alice") as alice:
+        assert "timestamp" in await ask(alice, "ping")
+
+
+def test_the_health_check_asks_over_tls(gateway: GatewayProcess) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", "scarfall.healthcheck", "/readyz"],
+        env=gateway.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (asked.returncode, asked.stdout[:4]) == (0, "200 ")
+
+
+async def test_many_at_once(gateway: GatewayProcess, certificate: Certificate) -> None:
+    sockets = await asyncio.gather(*[dial(gateway, certificate, f"u{n}") for n in range(50)])
+    receipt = await ask(
+        sockets[0], "send_message", recipientIds=[f"u{n}" for n in range(50)], message="hello"
+    )
+    assert receipt["recipients"]["sent"] == [f"u{n}" for n in range(50)]  # type: ignore[index]
+    for socket in sockets:
+        await socket.close()
