@@ -1,14 +1,17 @@
 """Charts as SVG, which a page or a README shows as they are."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
+from statistics import median
 from typing import Final
 
 WIDTH: Final = 720
 HEIGHT: Final = 320
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 56, 40
 BAR_LEFT, BAR_RIGHT, BAR_STEP = 240, 64, 26
+#: Times the median.
+BROKEN_OFF: Final = 3
 COLOURS: Final = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#475569")
 
 Points = Sequence[tuple[float, float]]
@@ -28,20 +31,33 @@ def lines(title: str, x_label: str, y_label: str, series: Mapping[str, Points]) 
 
 
 def bars(title: str, label: str, values: Mapping[str, float]) -> str:
-    """One bar for each name, the first in another colour."""
-    top = _round_up(max(values.values(), default=1))
+    """One bar for each name, the first in another colour. Those that would leave no room for the
+    others are broken off.
+    """
+    top = _scale(values.values())
     parts = [f'<text x="16" y="22" font-size="15" font-weight="600">{escape(title)}</text>']
     for number, (name, value) in enumerate(values.items()):
-        y, width = 40 + number * BAR_STEP, value / top * (WIDTH - BAR_LEFT - BAR_RIGHT)
+        y, width = 40 + number * BAR_STEP, min(value / top, 1) * (WIDTH - BAR_LEFT - BAR_RIGHT)
         colour = COLOURS[0] if number == 0 else COLOURS[-1]
         parts.append(_text(BAR_LEFT - 8, y + 14, name, anchor="end"))
         parts.append(
             f'<rect x="{BAR_LEFT}" y="{y}" width="{width:.1f}" height="18" fill="{colour}"/>'
         )
+        if value > top:
+            x = BAR_LEFT + width - 24
+            parts.append(f'<path d="M{x} {y + 18} l8 -18 h5 l-8 18 z" fill="#fff"/>')
         parts.append(_text(BAR_LEFT + width + 6, y + 14, f"{value:.1f}", anchor="start"))
     height = 40 + len(values) * BAR_STEP + 24
     parts.append(_text(BAR_LEFT, height - 10, label, anchor="start"))
     return _svg(parts, height)
+
+
+def _scale(values: Collection[float]) -> float:
+    """The largest value that is not far beyond most."""
+    if not values:
+        return 1.0
+    far = BROKEN_OFF * median(values)
+    return max((value for value in values if value <= far), default=0) or 1.0
 
 
 def _x(share: float) -> float:
