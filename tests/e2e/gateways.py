@@ -178,6 +178,7 @@ class Deployment:
             "LIMIT_BYTES": "100000000/1",
             "LIMIT_MESSAGES": "10000/1",
             "LIMIT_RECIPIENTS": "1000000/1",
+            "LIMIT_PRESENCE_QUERIES": "10000/1",
             **self.variables,
             **variables,
         }
