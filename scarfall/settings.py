@@ -118,9 +118,6 @@ def _secret_key() -> str:
 
 
 JWT_SECRET: str | None = _jwt_secret()
-# RFC 7518, section 3.2. A deployment that comes with a shorter one runs all the same: its tokens
-# are signed already. `serve` warns of it.
-JWT_SECRET_IS_SHORT: bool = JWT_SECRET is not None and len(JWT_SECRET.encode()) < 32
 SECRET_KEY: str = _secret_key()
 
 SIMPLE_JWT: dict[str, Any] = {
@@ -202,6 +199,18 @@ INSTALLED_APPS = [
     "channels",
     "gateways",
     "services_registry",
+]
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _given["ADMIN_HTTPS"]
+# Sent over https only, by SecurityMiddleware.
+SECURE_HSTS_SECONDS = 31_536_000
+SILENCED_SYSTEM_CHECKS = [
+    # No other name of the deployment's domain is ours to speak for.
+    "security.W005",
+    "security.W021",
+    # A WebSocket does not follow a redirect; a proxy may have one for its pages.
+    "security.W008",
+    *(_given["SILENCED_CHECKS"] or ()),
 ]
 
 MIDDLEWARE = [

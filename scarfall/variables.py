@@ -24,6 +24,8 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("CORS_ORIGIN", values.origins, "*", "Origins whose pages may connect to the user gateway."),
         Variable("ALLOWED_HOSTS", values.names, "*", "Host names that HTTP requests may ask for, beside `localhost` and its addresses; `*` is any."),
         Variable("CSRF_TRUSTED_ORIGINS", values.origins, None, "Origins whose forms the admin accepts, where a proxy serves it under another one."),
+        Variable("ADMIN_HTTPS", values.boolean, "false", "Operators reach the admin over `https://`, by a proxy: its cookies then go over nothing else."),
+        Variable("SILENCED_CHECKS", values.names, None, "Ids of [warnings](operations.md#checks) that are as they should be."),
         Variable("SECRET_KEY", values.text, None, "Signs the admin's sessions.", absent="made by `serve`, kept in `DATA_DIR`", secret=True),
     ),
     "State and logs": (

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError, connection
 
 from gateways.management import migration
 from scarfall import supervisor
+from scarfall.checks import TAG
 from scarfall.embedded import CannotStart
 from services_registry import environment
 from services_registry.errors import InvalidService
@@ -69,8 +71,9 @@ class Command(BaseCommand):
         self._print("State", f"{settings.DATA_DIR}   (store: {store})")
         self._print("Logs", f"{settings.LOG_DIR}")
         self._print("Next", f"{MANAGE} chat alice --friends bob")
-        if settings.JWT_SECRET_IS_SHORT:
-            self.stdout.write("Warning: JWT_SECRET has less than 32 bytes and can be guessed.")
+        for warning in run_checks(tags=[TAG], include_deployment_checks=True):
+            if not warning.is_silenced():
+                self._print("Warning", f"{warning.msg}   {warning.hint} ({warning.id})")
         self.stdout.flush()
 
     def _print(self, label: str, text: str) -> None:
