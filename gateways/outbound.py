@@ -32,9 +32,12 @@ class Socket(Protocol):
     where it hands itself over (gateways/server/websocket.py), or a Socket.IO connection.
     """
 
+    #: Whether it ended before all that was written was sent.
+    unsent: bool
+
     @property
     def writable(self) -> asyncio.Event:
-        """Set while the reader keeps up."""
+        """Set while the reader keeps up, and at the end."""
 
     def write_text(self, frames: Sequence[bytes]) -> int:
         """Write text frames at once. Returns how many bytes now wait to be sent."""
@@ -97,7 +100,7 @@ class Outbound:
     @property
     def lags(self) -> bool:
         """Whether more waits than the socket takes, or was thrown away for that."""
-        return self._dropped or not self._socket.writable.is_set()
+        return self._dropped or self._socket.unsent or not self._socket.writable.is_set()
 
     def write(self, frame: bytes) -> None:
         """Send a frame that must not be lost."""
@@ -189,6 +192,7 @@ class AsgiSocket:
         self._queue: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._pump: asyncio.Task[None] | None = None
+        self.unsent = False
         self.writable = asyncio.Event()
         self.writable.set()
 
@@ -214,6 +218,7 @@ class AsgiSocket:
                 await self._send({"type": "websocket.send", "text": frame.decode()})
                 self._waiting_bytes -= len(frame)
         except (OSError, RuntimeError):
+            self.unsent = True
             self._queue.clear()  # the peer has gone: receive() tells the consumer
         finally:
             self.writable.set()

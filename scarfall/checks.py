@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning as Weakness, register
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 TAG: Final = "scarfall"
 #: Whoever tries keys begins with these.
@@ -132,8 +134,11 @@ def _eviction_policy() -> str | None:
     """None where Redis does not say: whether it answers at all, /readyz knows."""
     try:
         with Redis.from_url(
-            settings.REDIS_URL, socket_timeout=ASK_SECONDS, socket_connect_timeout=ASK_SECONDS
+            settings.REDIS_URL,
+            socket_timeout=ASK_SECONDS,
+            socket_connect_timeout=ASK_SECONDS,
+            retry=Retry(NoBackoff(), 0),
         ) as redis:
             return str(redis.info("memory").get("maxmemory_policy"))
-    except (RedisError, OSError):
+    except (RedisError, OSError, ValueError):
         return None

@@ -7,11 +7,14 @@ The rest is there where several processes share the port: gateways/server/handov
 """
 
 import os
+import signal
 import socket
 import sys
 
 
 def main() -> None:
+    # Until the server renews its certificate by it: a hang-up is no reason to die.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gateway, listening_descriptor, lifeline_descriptor, *shared = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
 

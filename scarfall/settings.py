@@ -202,8 +202,8 @@ INSTALLED_APPS = [
 ]
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _given["ADMIN_HTTPS"]
-# Sent over https only, by SecurityMiddleware.
-SECURE_HSTS_SECONDS = 31_536_000
+# A browser holds it against every port of the host: the admin's http would be gone with it.
+SECURE_HSTS_SECONDS = 31_536_000 if SESSION_COOKIE_SECURE else 0
 SILENCED_SYSTEM_CHECKS = [
     # No other name of the deployment's domain is ours to speak for.
     "security.W005",

@@ -72,7 +72,14 @@ def _rate(text: str) -> tuple[int, float]:
 
 
 def _networks(text: str) -> tuple[str, ...]:
-    return tuple(str(ip_network(part, strict=False)) for part in _names(text))
+    """Also as they look on a listener for both families: ::ffff:10.0.0.0/104."""
+    networks = [ip_network(part, strict=False) for part in _names(text)]
+    mapped = [
+        f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+        for network in networks
+        if network.version == 4
+    ]
+    return (*map(str, networks), *mapped)
 
 
 def _boolean(text: str) -> bool:

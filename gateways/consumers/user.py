@@ -10,7 +10,7 @@ from msgspec import UNSET, structs
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
 from gateways.domain.delivery import Sender, new_epoch
-from gateways.domain.limits import Bucket, too_much
+from gateways.domain.limits import BUSY_SECONDS, LATER, Bucket, too_much
 from gateways.domain.recovery import Recoverable
 from gateways.ordering import Order
 from gateways.protocol.errors import (
@@ -74,9 +74,6 @@ class UserConsumer(GatewayConsumer):
             except (StoreUnavailable, Unavailable, RateLimited):
                 self.end(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
                 return None
-            except AuthenticationFailed:
-                self.greet()
-                raise
         self.greet(self._recovery_id)
         if handshake.query_token is not None and not self.gateway.config.allow_query_token:
             raise AuthenticationFailed("A token in the address ends up in logs: send it otherwise.")
@@ -179,11 +176,7 @@ class UserConsumer(GatewayConsumer):
             )
         except TooManySessions:
             self.gateway.hub.detach(session)
-            raise AuthenticationFailed(
-                "The user has too many sessions.",
-                code=RateLimited.code,
-                close_code=CloseCode.TOO_MANY_CONNECTIONS,
-            ) from None
+            raise too_much("The user has too many sessions.", BUSY_SECONDS, LATER) from None
         except Exception:
             self.gateway.hub.detach(session)
             raise

@@ -73,7 +73,7 @@ class Announcer:
 
     async def announced(self, user_id: str) -> None:
         """Wait until nothing about the user is being announced."""
-        if user_id in self:
+        while user_id in self:
             await self._silent[user_id].wait()
 
     async def settle(self) -> None:
@@ -108,15 +108,21 @@ class Announcer:
 
     async def _tell_waiting(self) -> None:
         try:
+            size = MAX_BATCH
             while self._waiting:
-                self._telling = dict(islice(self._waiting.items(), MAX_BATCH))
+                self._telling = dict(islice(self._waiting.items(), size))
                 for user_id in self._telling:
                     del self._waiting[user_id]
                 try:
                     await self._tell_apart(list(self._telling.values()))
                 except StoreUnavailable:
-                    self._waiting = self._telling | self._waiting
+                    # Should it be more than the store takes at once: by fewer, and others first.
+                    size = max(size // 2, 1)
+                    for user_id, transition in self._telling.items():
+                        self._waiting.setdefault(user_id, transition)
                     await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    size = MAX_BATCH
                 told, self._telling = self._telling, {}
                 self._fall_silent(told)
         finally:

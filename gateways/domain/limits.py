@@ -19,8 +19,10 @@ MAX_KNOWN: Final = 100_000
 #: Refused frames in a row after which a socket is not told any more, but closed.
 MAX_REFUSED: Final = 100
 
-_FOR_GOOD: Final = CloseCode.TOO_MANY_CONNECTIONS
-_FOR_NOW: Final = CloseCode.UNAVAILABLE
+#: Where somebody must go before another may come.
+BUSY_SECONDS: Final = 5.0
+#: Most who share an address, or have a session too many, behave: all may come back.
+LATER: Final = CloseCode.UNAVAILABLE
 
 
 class Bucket:
@@ -150,20 +152,18 @@ class Door:
         self._failed: OrderedDict[str, Bucket] = OrderedDict()
 
     def enter(self, address: str) -> RateLimited | None:
-        """A socket opened: to be followed by `leave`. Returns why it is to be closed at once: for
-        good where its address has too much already, for a while where too many came.
-        """
+        """A socket opened: to be followed by `leave`. Returns why it is to come back later."""
         peer = _peer(address)
         count = self._open.get(peer, 0)
         self._open[peer] = count + 1
         if not peer:  # a UNIX socket, or a server that does not say
             return None
         if self._at_once and count >= self._at_once:
-            return too_much("This address has too many connections.", 1.0, _FOR_GOOD)
+            return too_much("This address has too many connections.", BUSY_SECONDS, LATER)
         if (failed := self._failed.get(peer)) and (wait := failed.wait()):
-            return too_much("Too many bad tokens came from this address.", wait, _FOR_GOOD)
+            return too_much("Too many bad tokens came from this address.", wait, LATER)
         if self._connections and (wait := _of(self._came, peer, self._connections).take()):
-            return too_much("Too many come at once from this address.", wait, _FOR_NOW)
+            return too_much("Too many come at once from this address.", wait, LATER)
         return None
 
     def leave(self, address: str) -> None:
@@ -182,7 +182,7 @@ class Door:
         to come one after the other, so that those who are in notice nothing.
         """
         if self._admissions and (wait := self._admissions.take()):
-            raise too_much("Too many clients come at once.", wait, _FOR_NOW)
+            raise too_much("Too many clients come at once.", wait, LATER)
 
 
 def too_much(

@@ -14,5 +14,6 @@ def read_certificate(context: ssl.SSLContext) -> None:
     certificate, key = settings.TLS_CERT, settings.TLS_KEY
     assert certificate is not None
     # Another one is asked first, so that no half of a new pair stays behind.
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    context.load_cert_chain(certificate, key)
+    for asked in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        # An encrypted key is refused: nobody is there to type its password.
+        asked.load_cert_chain(certificate, key, password="")

@@ -5,6 +5,7 @@ and with the true code, and a consumer can write frames that it has built itself
 """
 
 import struct
+from asyncio import BaseTransport
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ HELD_MESSAGES = 8  # for the app, before reading stops: to stop at each costs tw
 HELD_BYTES = 65536
 CONTROL_FRAMES = 1000  # pings, pongs and fragments in one window; a client needs a handful
 CONTROL_WINDOW_SECONDS = 10.0
+HIGH_WATER_BYTES = 65536  # unsent, from which on a reader lags; asyncio's own, but over TLS
 REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125, two are the close code's
 PONG_HEADER = bytes((0x80 | Opcode.PONG,))
 BAD_REQUEST = STATUS_LINE[400] + b"connection: close\r\ncontent-length: 0\r\n\r\n"
@@ -41,6 +43,8 @@ def text_header(length: int) -> bytes:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
+    #: The connection ended before all was sent that was written.
+    unsent = False
     unparsed = b""
     held_bytes = 0
     held_pong = b""
@@ -52,12 +56,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
 
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.scheme == "wss":
+            # uvloop lets eight times as much wait for a reader over TLS before it says so.
+            self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+
     def write_text(self, frames: Sequence[bytes]) -> int:
         """Write each payload (UTF-8) as a text frame; return how many bytes now wait to be sent.
 
         One write for all. Nothing and 0 before the handshake is complete or once a side closes.
         """
         if self.conn.state is not State.OPEN or self.transport.is_closing():
+            self.unsent = True
             return 0
         if len(frames) == 1:
             self.transport.write(text_header(len(frames[0])) + frames[0])
@@ -210,6 +221,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._tell_app(app_code or code, reason)
         self.stop_keepalive()
         self.close_sent = self.disconnected = True  # send() raises ClientDisconnected
+        self.unsent |= not self.writable.is_set()
         self.writable.set()
         self._abort_after(LINGER_SECONDS)
         if not self.transport.is_closing():
@@ -249,4 +261,5 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._tell_app(CloseCode.ABNORMAL_CLOSURE)
+        self.unsent |= not self.writable.is_set()
         super().connection_lost(exc)

@@ -188,6 +188,10 @@ class Connection:
     def writable(self) -> asyncio.Event:
         return self.wire.writable
 
+    @property
+    def unsent(self) -> bool:
+        return self.wire.unsent
+
     def write_text(self, frames: Sequence[bytes]) -> int:
         return self.wire.write(frames)
 

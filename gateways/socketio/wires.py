@@ -29,6 +29,11 @@ class Wire(ABC):
     def writable(self) -> asyncio.Event:
         """Set while the reader keeps up."""
 
+    @property
+    @abstractmethod
+    def unsent(self) -> bool:
+        """Whether some of what was written is not sent, or never will be."""
+
     @abstractmethod
     async def receive(self) -> Packet | None:
         """The next packet; None once the wire is down, or another took its place."""
@@ -61,6 +66,10 @@ class WebSocketWire(Wire):
     @property
     def writable(self) -> asyncio.Event:
         return self._socket.writable
+
+    @property
+    def unsent(self) -> bool:
+        return self._socket.unsent
 
     async def receive(self) -> Packet | None:
         message = await self._receive()
@@ -106,10 +115,16 @@ class PollingWire(Wire):
         self._last = engineio.CLOSE
         #: No packet comes through it any more; some may still go.
         self.down = False
+        #: What was written that nobody can fetch any more.
+        self._lost = False
 
     @property
     def writable(self) -> asyncio.Event:
         return self._writable
+
+    @property
+    def unsent(self) -> bool:
+        return self._lost or bool(self._outgoing)
 
     @property
     def idle(self) -> bool:
@@ -129,6 +144,7 @@ class PollingWire(Wire):
 
     def write(self, packets: Sequence[bytes]) -> int:
         if self.down:
+            self._lost = True
             return 0
         for packet in packets:
             self._outgoing.append(packet)
@@ -147,7 +163,7 @@ class PollingWire(Wire):
                 await self._fetched.wait()
 
     def close_now(self, code: int, reason: str) -> None:  # noqa: ARG002
-        self._discard()
+        self._lost |= bool(self._discard())
 
     def hand_over(self) -> list[bytes]:
         """Another wire takes over. Returns what was still to be sent; a poll that waits ends

@@ -43,6 +43,8 @@ class Socket:
         self.buffered: list[str] = []
         self.writes = 0
 
+    unsent = False
+
     def write_text(self, frames: Sequence[bytes]) -> int:
         self.writes += 1
         self.buffered += [frame.decode() for frame in frames]

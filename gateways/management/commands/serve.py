@@ -43,6 +43,8 @@ class Command(BaseCommand):
         try:
             migration.migrate()
             environment.synchronise()
+            found = run_checks(tags=[TAG], include_deployment_checks=True)
+            self._warnings = [warning for warning in found if not warning.is_silenced()]
             self._has_operator = get_user_model().objects.filter(is_staff=True).exists()
         except InvalidService as error:
             raise CannotStart(f"CUSTOM_SERVICES: {error}") from None
@@ -71,9 +73,8 @@ class Command(BaseCommand):
         self._print("State", f"{settings.DATA_DIR}   (store: {store})")
         self._print("Logs", f"{settings.LOG_DIR}")
         self._print("Next", f"{MANAGE} chat alice --friends bob")
-        for warning in run_checks(tags=[TAG], include_deployment_checks=True):
-            if not warning.is_silenced():
-                self._print("Warning", f"{warning.msg}   {warning.hint} ({warning.id})")
+        for warning in self._warnings:
+            self._print("Warning", f"{warning.msg}   {warning.hint} ({warning.id})")
         self.stdout.flush()
 
     def _print(self, label: str, text: str) -> None:

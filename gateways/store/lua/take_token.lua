@@ -8,8 +8,9 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + ARGV[1] * ARGV[3]
-local over = full_at - now - ARGV[1] * ARGV[2]
-if over > 0 then return math.ceil(over) end
+-- Whole ms: at this size a number's last binary places are noise, which would keep a full bucket shut.
+local over = math.floor(full_at - now - ARGV[1] * ARGV[2])
+if over > 0 then return over end
 if full_at > now then
   redis.call('SET', KEYS[1], full_at, 'PX', math.ceil(full_at - now))
 else

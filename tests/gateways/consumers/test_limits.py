@@ -81,7 +81,7 @@ async def test_a_user_has_so_many_sessions(make_with: MakeWith) -> None:
     ):
         refusal = await third.authenticate("alice")
         assert refusal["code"] == "rate_limited"
-        assert await third.closed() == 4429
+        assert await third.closed() == 4503
         assert len(gateway.hub.of_user("alice")) == 2
         assert "timestamp" in await alice.request("ping")
     async with connect_as(gateway, "alice"):
@@ -96,8 +96,10 @@ async def test_an_address_has_so_many_connections(make_with: MakeWith) -> None:
         connect(gateway, address="10.0.0.2") as elsewhere,
     ):
         refused = Client(gateway, address="10.0.0.1")
-        assert await refused.closed() == 4429
-        assert "address" in refused.close_reason
+        assert await refused.closed() == 4503
+        (error,) = refused.seen("error")
+        assert "address" in error["error"]
+        assert error["retryAfterMs"] > 0
         for client in (one, elsewhere):
             assert "timestamp" in await client.request("ping")
     await until(lambda: gateway.door._open == {})
@@ -110,7 +112,7 @@ async def test_bad_tokens_close_the_door_for_a_while(make_with: MakeWith) -> Non
             await client.request("authenticate", {"token": "bad"})
             assert await client.closed() == 4401
     refused = Client(gateway, address="10.0.0.1")
-    assert await refused.closed() == 4429
+    assert await refused.closed() == 4503
     async with connect(gateway, address="10.0.0.2") as other:
         assert "user" in await other.authenticate("alice")
 

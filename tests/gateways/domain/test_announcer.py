@@ -119,6 +119,25 @@ async def test_many_are_told_together(gateway: Gateway, monkeypatch: pytest.Monk
     assert batches == [8, 8, 4]
 
 
+async def test_what_is_more_than_the_store_takes_at_once_is_told_by_fewer(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcers, "RETRY_SECONDS", 0.001)
+    told: list[str] = []
+
+    async def tell(transitions: Sequence[Transition]) -> None:
+        names = [transition.user_id for transition in transitions]
+        if "popular" in names and len(names) > 1:
+            raise StoreUnavailable
+        told.extend(names)
+
+    monkeypatch.setattr(gateway.announcer, "_tell_watchers", tell)
+    for name in ("popular", *(f"user-{number}" for number in range(20))):
+        gateway.announcer.announce(Transition(name, True, 1, None, 0))
+    await gateway.announcer.settle()
+    assert sorted(told) == sorted(["popular", *(f"user-{number}" for number in range(20))])
+
+
 async def test_one_whose_keys_are_broken_keeps_nobody_else_from_being_told(
     gateway: Gateway, redis: "Redis", keys: Keys
 ) -> None:

@@ -35,6 +35,14 @@ async def test_a_bucket_gives_what_it_holds_and_then_says_when_there_is_more(
     assert waits_ms == sorted(waits_ms, reverse=True)
 
 
+@pytest.mark.parametrize("count", [19, 38, 61, 290, 310, 1210, 4540])
+@pytest.mark.parametrize("seconds", [1, 10])
+async def test_a_full_bucket_gives_all_it_holds_at_once(
+    limits: LimitStore, count: int, seconds: int
+) -> None:
+    assert await limits.take("x", "a", Rate(count, seconds), count) == 0
+
+
 async def test_a_token_comes_back_when_it_was_said_to(limits: LimitStore) -> None:
     began = time.monotonic()
     while not (wait_ms := await limits.take("x", "a", QUICK)):
