@@ -190,3 +190,27 @@ async def test_a_long_history_reaches_a_slow_reader_whole(pair: Pair, name: Name
                 if frame["event"] == "message":
                     seqs.append(frame["data"]["seq"])
             assert seqs == list(range(1, count + 1))
+
+
+async def test_what_a_lagging_reader_was_not_sent_comes_without_a_resume_too(
+    deploy: Deploy, name: Name
+) -> None:
+    """Its connection is lost while much waits for it. What the kernel had taken by then is gone
+    with it, for a client that does not say how far it came; all the rest is not.
+    """
+    gateway = deploy(MAX_OUTBOUND_BYTES=str(64 * 2**20), OFFLINE_GRACE="1").start()
+    bob, count = name("bob"), 200
+    async with connect_as(gateway.url, name("alice")) as alice:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        slow.connect(("127.0.0.1", gateway.port))
+        async with websockets.connect(gateway.url, sock=slow, max_queue=1) as reader:
+            await reader.send(json.dumps({"event": "authenticate", "data": {"token": token(bob)}}))
+            assert json.loads(await reader.recv())["event"] == "connected"
+            for _ in range(count):  # 12 MB: no kernel takes that for one socket
+                assert (await alice.message(bob, "x" * 60_000))["recipients"]["sent"] == [bob]
+            reader.transport.abort()
+        async with connect_as(gateway.url, bob) as client:
+            await client.texts(connected(client)["missed"])
+            assert connected(client)["missed"] > count // 4
+            assert numbers(client) == list(range(count - len(numbers(client)) + 1, count + 1))
