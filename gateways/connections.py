@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from typing import Final, Protocol
 
+from gateways import metrics
 from gateways.nudges import CloseNudge
 from gateways.protocol.events import ServerShutdown
 
@@ -14,6 +16,10 @@ SHUTDOWN_SPREAD_MS: Final = 2000
 
 class Connection(Protocol):
     """A consumer, as the node sees it. A session has the id of its socket."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many wait for its peer to read."""
 
     def end(self, code: int, reason: str) -> None: ...
 
@@ -31,6 +37,7 @@ class Connections:
     def join(self, socket_id: str, connection: Connection) -> None:
         """A socket opened. One that opens while the node drains is sent on at once."""
         self._open[socket_id] = connection
+        metrics.connections_opened.add()
         if self.draining:
             connection.shut_down(ServerShutdown(retry_after_ms=SHUTDOWN_SPREAD_MS))
 
@@ -44,6 +51,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._open.values()))
 
     def on_close(self, nudge: CloseNudge) -> None:
         connection = self._open.get(nudge.session_id)

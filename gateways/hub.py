@@ -1,12 +1,14 @@
 """User → sessions of this node. Hands each session what is for it: every message once, in order."""
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
 
+from gateways import metrics
 from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Hole, Numbered, Order
 from gateways.protocol.codec import Codec
@@ -110,6 +112,9 @@ class Hub:
     def on_message(self, nudge: MessageNudge) -> None:
         for user_id, seq, epoch in nudge.recipients:
             self.deliver(user_id, seq, epoch, nudge.body)
+        if nudge.accepted_us:  # one from a node of an earlier version does not say
+            took_us = time.time_ns() // 1000 - nudge.accepted_us
+            metrics.delivery_seconds.observe(max(took_us, 0) / 1e6)
 
     def deliver(self, user_id: str, seq: int, epoch: str, body: bytes) -> None:
         for session in self._sessions.get(user_id, _NONE).values():
@@ -121,6 +126,7 @@ class Hub:
             if session.order.take_next(seq):
                 session.hand_over(seq, body)
                 self._handed.add(session)
+                metrics.messages_delivered.add()
                 continue
             self._hand_over(session, session.order.offer(seq, body))
             if session.order.behind:
@@ -213,6 +219,7 @@ class Hub:
         for seq, body in messages:
             session.hand_over(seq, body)
             self._handed.add(session)
+        metrics.messages_delivered.add(len(messages))
 
     def _catch_up(self, session: Session, *, patience_seconds: float) -> None:
         if not session.order.behind or session.session_id in self._readers:
@@ -225,7 +232,10 @@ class Hub:
         try:
             if patience_seconds:
                 await asyncio.sleep(patience_seconds)
+            gap = patience_seconds > 0 and order.behind
             await self._read_on(session)
+            if gap and not order.behind:
+                metrics.gaps.add()
         except Hole as hole:
             # It fell too far behind, and the inbox was trimmed: a resume tells its client so, with
             # the reason.
@@ -259,7 +269,9 @@ class Hub:
                 raise Hole("the inbox has nothing where messages were announced")
             unsent = 0
             for entry in page:
-                self._hand_over(session, order.read([(entry.seq, entry.body)]))
+                messages = order.read([(entry.seq, entry.body)])
+                metrics.messages_recovered.add(len(messages))
+                self._hand_over(session, messages)
                 unsent += len(entry.body)
                 if unsent > session.outbound.stretch_bytes or entry is page[-1]:
                     await session.outbound.drained()

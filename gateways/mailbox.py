@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from gateways import nudges
+from gateways import metrics, nudges
 from gateways.connections import Connections
 from gateways.nudges import BroadcastNudge, CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
 from gateways.store.errors import StoreUnavailable
@@ -119,6 +119,7 @@ class Mailbox:
             return
         waiting = self._waiting.setdefault(node_id, [])
         if len(waiting) >= MAX_WAITING:
+            metrics.nudges_lost.add()
             return
         waiting.append(nudge)
         if node_id not in self._senders:
@@ -158,7 +159,9 @@ class Mailbox:
                 nudges=len(batch),
                 error=f"{type(error).__name__}: {error}",
             )
+            metrics.nudges_lost.add(len(batch))
             return False
+        metrics.nudges.add(len(batch))
         return True
 
     async def _receive(self) -> None:

@@ -8,11 +8,13 @@ the first that notices buries its sessions. Should it wake after that, its socke
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import structlog
 
+from gateways import metrics
 from gateways.config import Config
 from gateways.connections import Connections
 from gateways.domain.announcer import Announcer
@@ -63,6 +65,7 @@ class Node:
         self._nodes = nodes
         self._sessions = sessions
         self._life = ""
+        self._renewed_at = time.monotonic()
         self._stepped_down = False
         self._tasks: list[asyncio.Task[None]] = []
         self._burials: set[asyncio.Task[None]] = set()
@@ -73,6 +76,15 @@ class Node:
     def serving(self) -> bool:
         """Whether new sessions may begin here."""
         return not self._stepped_down and not self._connections.draining
+
+    @property
+    def lease_age_seconds(self) -> float:
+        """Since it was renewed, or since the start."""
+        return time.monotonic() - self._renewed_at
+
+    async def count(self) -> int:
+        """How many nodes have a lease. Raises StoreUnavailable."""
+        return len(await self._nodes.all())
 
     async def start(self) -> None:
         await self._nodes.ping()
@@ -131,9 +143,11 @@ class Node:
             try:
                 await work()
             except StoreUnavailable as error:
+                metrics.duty_failures.add(name)
                 log.warning("duty waits for Redis", duty=name, error=str(error))
                 await asyncio.sleep(1)
             except Exception:
+                metrics.duty_failures.add(name)
                 log.exception("duty failed", duty=name)
                 await asyncio.sleep(1)
 
@@ -144,10 +158,12 @@ class Node:
 
     async def _renew(self) -> None:
         lease = await self._nodes.renew(self.node_id, new_life=secrets.token_hex(8))
+        self._renewed_at = time.monotonic()
         first = not self._life
         lost_data = not first and lease.life != self._life
         self._life = lease.life
         if lost_data:
+            metrics.data_losses.add()
             log.error("store lost its data", life=lease.life)
             self.reconcile_now()
         elif lease.claimed or not (lease.held or first):
@@ -162,6 +178,7 @@ class Node:
 
     def _step_down(self) -> None:
         """Others took this node for dead: they bury its sessions, and its clients resume."""
+        metrics.leases_lost.add()
         if len(self._hub):
             log.error("lease lost", node=self.node_id, sessions=len(self._hub))
         for session in (*self._hub, *self._service_sessions):
@@ -182,6 +199,7 @@ class Node:
                     await self._announcer.announced(transition.user_id)
             buried += await self._service_sessions.bury(dead_node_id)
             await self._nodes.forget(dead_node_id)
+            metrics.burials.add()
         except StoreUnavailable as error:
             # The claim runs out like a lease, and whoever then sees the dead goes on.
             log.warning("burial broken off", node=dead_node_id, error=str(error))

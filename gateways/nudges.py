@@ -8,10 +8,14 @@ Placed = tuple[str, int, str]
 
 
 class MessageNudge(Struct, frozen=True, tag="m", array_like=True):
-    """A message was stored at these recipients, whose sessions the addressed node holds."""
+    """A message was stored at these recipients, whose sessions the addressed node holds.
+
+    `accepted_us`: when its gateway took it, in µs since the epoch, by that machine's clock.
+    """
 
     body: bytes
     recipients: list[Placed]
+    accepted_us: int = 0
 
 
 class StatusNudge(Struct, frozen=True, tag="s", array_like=True):

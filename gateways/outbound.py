@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from gateways import metrics
 from gateways.protocol.errors import CloseCode
 
 log = structlog.get_logger(__name__)
@@ -39,8 +40,12 @@ class Socket(Protocol):
     def writable(self) -> asyncio.Event:
         """Set while the reader keeps up, and at the end."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How many wait to be sent."""
+
     def write_text(self, frames: Sequence[bytes]) -> int:
-        """Write text frames at once. Returns how many bytes now wait to be sent."""
+        """Write text frames at once. Returns `waiting_bytes` after that."""
 
     def close_now(self, code: int, reason: str) -> None:
         """Close without waiting for what is still unsent."""
@@ -102,6 +107,10 @@ class Outbound:
         """Whether more waits than the socket takes, or was thrown away for that."""
         return self._dropped or self._socket.unsent or not self._socket.writable.is_set()
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self._socket.waiting_bytes
+
     def write(self, frame: bytes) -> None:
         """Send a frame that must not be lost."""
         if self.close_code is None:
@@ -125,6 +134,7 @@ class Outbound:
             self.flush()
         if not self.closed:  # what waited may have been too much
             self.close_code = code
+            metrics.closes.add(str(int(code)))
             self._closing = self._loop.create_task(self._close(code, reason))
 
     async def drained(self) -> None:
@@ -169,6 +179,8 @@ class Outbound:
         self._latest.clear()
         self._dropped = True
         self.close_code = CloseCode.SLOW_CONSUMER
+        metrics.slow_consumers.add()
+        metrics.closes.add(str(int(self.close_code)))
         self._socket.close_now(self.close_code, "The reader does not keep up.")
 
     async def _close(self, code: int, reason: str) -> None:
@@ -190,7 +202,7 @@ class AsgiSocket:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
         self._pump: asyncio.Task[None] | None = None
         self.unsent = False
         self.writable = asyncio.Event()
@@ -199,11 +211,11 @@ class AsgiSocket:
     def write_text(self, frames: Sequence[bytes]) -> int:
         for frame in frames:
             self._queue.append(frame)
-            self._waiting_bytes += len(frame)
+            self.waiting_bytes += len(frame)
         if self.writable.is_set() and self._queue:
             self.writable.clear()
             self._pump = self._loop.create_task(self._send_queue())
-        return self._waiting_bytes
+        return self.waiting_bytes
 
     def close_now(self, code: int, reason: str) -> None:
         self._queue.clear()
@@ -216,7 +228,7 @@ class AsgiSocket:
             while self._queue:
                 frame = self._queue.popleft()
                 await self._send({"type": "websocket.send", "text": frame.decode()})
-                self._waiting_bytes -= len(frame)
+                self.waiting_bytes -= len(frame)
         except (OSError, RuntimeError):
             self.unsent = True
             self._queue.clear()  # the peer has gone: receive() tells the consumer

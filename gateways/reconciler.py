@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from gateways import metrics
 from gateways.connections import Connections
 from gateways.domain.delivery import new_epoch
 from gateways.domain.presence import Presence
@@ -45,6 +46,7 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Each session of this node, and each that the store believes to be here."""
+        metrics.reconciles.add()
         for user_ids in _batches(self._hub.user_ids):
             await self._compare(user_ids)
         async for user_ids in self._nodes.users(self._node_id):
@@ -96,6 +98,7 @@ class Reconciler:
         """
         for session_id in session_ids:
             if node_of(session_id) == self._node_id and session_id not in self._connections:
+                metrics.repairs.add("disowned")
                 yield session_id
 
     async def _check(
@@ -110,10 +113,13 @@ class Reconciler:
                 session.user_id, session.epoch, position, new_epoch=new_epoch()
             )
             await session.put_back()
+            metrics.repairs.add("put back")
         elif state.epoch != session.epoch:
             # The store lost this user: what it knew of the session is gone, the session is not.
             await session.put_back()
+            metrics.repairs.add("put back")
         elif not known:
+            metrics.repairs.add("ended")
             session.end(CloseCode.REVOKED, "The session was ended.")
 
 

@@ -15,6 +15,7 @@ import structlog
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from gateways import vitals
 from gateways.config import Config
 from gateways.consumers.base import GatewayConsumer
 from gateways.consumers.internal import InternalConsumer
@@ -27,6 +28,7 @@ from gateways.socketio.server import EngineServer
 from gateways.store.durability import Durability
 from gateways.store.errors import StoreUnavailable
 from gateways.store.limits import Rate
+from scarfall import metrics_socket
 
 log = structlog.get_logger(__name__)
 
@@ -165,6 +167,9 @@ class GatewayApplication:
             await self._gateway.stop()
             self._gateway = None
 
+    def _observed(self) -> dict[str, float]:
+        return vitals.observed(self._gateway) if self._gateway is not None else {}
+
     def _engine_server(self, consumer: type[GatewayConsumer]) -> EngineServer:
         # Without connection state recovery, and with it.
         consumers = [
@@ -204,8 +209,9 @@ class GatewayApplication:
         await receive()
         with suppress(StoreUnavailable):
             await self.running()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+        async with metrics_socket.served(self.name, self._observed):
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -106,9 +106,9 @@ class EmbeddedValkey:
 
         A server that a killed `serve` left behind is taken over as it is.
         """
-        _make_private(self.directory)
+        make_private(self.directory)
         if self.socket.parent != self.directory.parent:
-            _make_private(self.socket.parent)
+            make_private(self.socket.parent)
         clock = asyncio.get_running_loop().time
         begun = clock()
         limit = START_SECONDS
@@ -231,7 +231,7 @@ class EmbeddedValkey:
         return self.pid != 0
 
 
-def _make_private(directory: Path) -> None:
+def make_private(directory: Path) -> None:
     """Mode 0700 and ours: the fallback in the temporary directory has a name others can guess."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

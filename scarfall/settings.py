@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from scarfall import environment, keyfiles, logs, redis_url
+from scarfall import environment, keyfiles, logs, redis_url, sockets
 from scarfall.admin_site import UNFOLD  # noqa: F401  # a setting
 from scarfall.environment import BASE_DIR
 from scarfall.values import CustomService
@@ -52,11 +52,13 @@ LOG_LEVEL: str = _given["LOG_LEVEL"]
 LOG_LEVEL_CONSOLE: str = _given["LOG_LEVEL_CONSOLE"] or LOG_LEVEL
 LOG_LEVEL_FILE: str = _given["LOG_LEVEL_FILE"] or LOG_LEVEL
 SCARFALL_PROCESS: str = _given["SCARFALL_PROCESS"]
+# The longest name that a process of `serve` has: all their sockets are to be in one directory.
+METRICS_DIR: Path = sockets.path(DATA_DIR / "metrics", "internal.sock").parent
 
 # --- The store
 
 REDIS_EMBEDDED: bool = _given["REDIS_URL"] is None and _given["REDIS_HOST"] is None
-REDIS_SOCKET: Path = redis_url.embedded_socket(DATA_DIR)
+REDIS_SOCKET: Path = sockets.path(DATA_DIR, "valkey.sock")
 REDIS_URL: str
 if _given["REDIS_URL"] is not None:
     REDIS_URL = _given["REDIS_URL"]

@@ -25,7 +25,7 @@ from django.conf import settings
 
 from gateways.server.balance import Balance
 from gateways.server.certificate import read_certificate
-from scarfall.embedded import CannotStart, EmbeddedValkey, locked
+from scarfall.embedded import CannotStart, EmbeddedValkey, locked, make_private
 from scarfall.environment import BASE_DIR
 
 log = logging.getLogger(__name__)
@@ -154,6 +154,7 @@ def listen(variable: str, host: str, port: int) -> socket.socket:
 def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
     """Serves until a signal asks for the end. Raises CannotStart, with nothing left running."""
     _make_data_dir()
+    _make_metrics_dir(gateways)
     if settings.TLS_CERT is not None:
         _check_certificate()
     with ExitStack() as stack:
@@ -185,6 +186,14 @@ def _make_data_dir() -> None:
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotStart(f"DATA_DIR: cannot write {settings.DATA_DIR}: {error.strerror}") from None
+
+
+def _make_metrics_dir(gateways: Sequence[str]) -> None:
+    """Without the sockets of processes that were killed, of which there may be fewer now."""
+    make_private(settings.METRICS_DIR)
+    for gateway in gateways:
+        for left_over in settings.METRICS_DIR.glob(f"{gateway}*.sock"):
+            left_over.unlink(missing_ok=True)
 
 
 def _check_certificate() -> None:

@@ -4,11 +4,12 @@ from django.contrib import admin
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from scarfall import examples, health, static
+from scarfall import examples, health, prometheus, static
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", prometheus.metrics),
     path("", examples.redirect("internal")),
     path("examples/internal", examples.redirect("internal")),
     path("examples/internal/", examples.page("internal")),

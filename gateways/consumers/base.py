@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 import structlog
 from channels.consumer import AsyncConsumer
 
+from gateways import metrics
 from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
 from gateways.domain.limits import Pace
@@ -190,7 +191,9 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             raise UnknownEvent(f"{inbound.event!r} is no event of this gateway.")
         if not handler.public and self.session is None:
             raise Unauthenticated("Authenticate first.")
-        return handler.serve(self, parse(inbound.data, handler.struct))
+        request = parse(inbound.data, handler.struct)
+        metrics.requests.add(inbound.event)
+        return handler.serve(self, request)
 
     # --- the error boundary -----------------------------------------------------------------------
 
@@ -221,6 +224,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
                 self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, payload))
 
     def _fail(self, error: GatewayError, inbound: Inbound | None) -> None:
+        metrics.failures.add(error.code)
         failure = Failure.of(error)
         if inbound is not None and inbound.request_id is not None:
             self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
@@ -286,6 +290,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             self.deadlines.set("idle", due, self._perhaps_idle)
 
     # --- for the node -----------------------------------------------------------------------------
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self.outbound.waiting_bytes
 
     def end(self, code: int, reason: str) -> None:
         self.outbound.close(code, reason)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
+from gateways.consumers.authentications import counted_authentication
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
 from gateways.domain.delivery import Sender
@@ -62,10 +63,11 @@ class InternalConsumer(GatewayConsumer):
         asked_at = time.monotonic()
         self.deadlines.clear("auth")
         try:
-            service = await self.gateway.registry.authenticate(
-                request.service_name, request.service_key, self.address
-            )
-            session = await self._begin(service)
+            with counted_authentication():
+                service = await self.gateway.registry.authenticate(
+                    request.service_name, request.service_key, self.address
+                )
+                session = await self._begin(service)
         finally:
             if self.session is None:
                 self.prolong_authentication(time.monotonic() - asked_at)

@@ -7,6 +7,8 @@ from typing import ClassVar, Final
 
 from msgspec import UNSET, structs
 
+from gateways import metrics
+from gateways.consumers.authentications import counted_authentication
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
 from gateways.domain.delivery import Sender, new_epoch
@@ -101,6 +103,7 @@ class UserConsumer(GatewayConsumer):
             return False
         place = offset_of(handshake.offset) if handshake.offset else (was.epoch, was.seq)
         session, opened = await self._open(identity, was.device_id, place or ("", 0))
+        metrics.authentications.add("recovered")
         if opened.reason is None:
             self._recovery_id = handshake.recovery_id
         self.greet(self._recovery_id)
@@ -135,6 +138,10 @@ class UserConsumer(GatewayConsumer):
     # --- requests -------------------------------------------------------------------------------
 
     async def authenticate(self, request: Authenticate) -> Connected:
+        with counted_authentication():
+            return await self._authenticate(request)
+
+    async def _authenticate(self, request: Authenticate) -> Connected:
         try:
             identity = await self.gateway.tokens.verify(request.token)
         except AuthenticationFailed:
@@ -176,7 +183,9 @@ class UserConsumer(GatewayConsumer):
             )
         except TooManySessions:
             self.gateway.hub.detach(session)
-            raise too_much("The user has too many sessions.", BUSY_SECONDS, LATER) from None
+            raise too_much(
+                "sessions", "The user has too many sessions.", BUSY_SECONDS, LATER
+            ) from None
         except Exception:
             self.gateway.hub.detach(session)
             raise
@@ -218,7 +227,7 @@ class UserConsumer(GatewayConsumer):
         if self._queries is None and rate is not None:
             self._queries = Bucket(rate)
         if self._queries is not None and (wait := self._queries.take()):
-            raise too_much("Too many questions about who is online.", wait)
+            raise too_much("presence_queries", "Too many questions about who is online.", wait)
 
     async def get_sessions(self, _: Nothing) -> Sessions:
         return Sessions(await self.gateway.sessions.of(self._me))

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from gateways import metrics
 from gateways.mailbox import Mailbox
 from gateways.nudges import StatusNudge
 from gateways.store.directory import DirectoryStore
@@ -152,6 +153,8 @@ class Announcer:
         await self._sessions.mark_announced(
             {change.user_id: change.generation for change in transitions}
         )
+        for change in transitions:
+            metrics.transitions.add("online" if change.online else "offline")
 
     async def _tell_watchers(self, transitions: Sequence[Transition]) -> None:
         watchers = await self._friends.watchers([change.user_id for change in transitions])

@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gateways import metrics
 from gateways.domain.limits import Allowances
 from gateways.mailbox import Mailbox
 from gateways.nudges import BroadcastNudge, MessageNudge, Placed
@@ -91,14 +93,15 @@ class Delivery:
             raise TooManyRecipients(
                 f"recipientIds: expected at most {self._max_recipients}, got {len(recipients)}"
             )
-        accepted_ms = now_ms()
+        accepted_us = time.time_ns() // 1000
+        accepted_ms = accepted_us // 1000
         message_id = request.message_id or uuid7(accepted_ms)
         body = self._body(sender, request, message_id, accepted_ms)
         inbox = self._inbox
         if request.message_id is None:
             await self._spend(sender, recipients)
             stored = await inbox.deliver(recipients, body, repeat_key=None, new_epoch=new_epoch())
-            self._nudge(body, stored)
+            self._nudge(body, stored, accepted_us)
             return _receipt(message_id, stored, accepted_ms)
 
         earlier = await inbox.first_receipt(sender.key, message_id)
@@ -107,7 +110,7 @@ class Delivery:
         await self._spend(sender, recipients)
         repeat_key = Keys.repeat_key(sender.key, message_id)
         stored = await inbox.deliver(recipients, body, repeat_key=repeat_key, new_epoch=new_epoch())
-        self._nudge(body, stored)
+        self._nudge(body, stored, accepted_us)
         receipt = _encode(_receipt(message_id, stored, accepted_ms))
         return _decode_receipt(await inbox.keep_receipt(sender.key, message_id, receipt))
 
@@ -148,19 +151,24 @@ class Delivery:
             )
         return body
 
-    def _nudge(self, body: bytes, stored: Sequence[Stored]) -> None:
+    def _nudge(self, body: bytes, stored: Sequence[Stored], accepted_us: int) -> None:
         by_node: defaultdict[str, list[Placed]] = defaultdict(list)
         for outcome in stored:
             for node_id in outcome.nodes:
                 by_node[node_id].append((outcome.user_id, outcome.seq, outcome.epoch))
         for node_id, placed in by_node.items():
-            self._mailbox.send(node_id, MessageNudge(body, placed))
+            self._mailbox.send(node_id, MessageNudge(body, placed, accepted_us))
 
 
 def _receipt(message_id: str, stored: Sequence[Stored], accepted_ms: int) -> Receipt:
     sent = [outcome.user_id for outcome in stored if outcome.seq and outcome.live]
     queued = [outcome.user_id for outcome in stored if outcome.seq and not outcome.live]
     failed = [outcome.user_id for outcome in stored if not outcome.seq]
+    metrics.messages_accepted.add()
+    metrics.recipients.add("sent", len(sent))
+    if queued or failed:
+        metrics.recipients.add("queued", len(queued))
+        metrics.recipients.add("failed", len(failed))
     return Receipt(
         status="sent" if sent or queued else "error",
         message_id=message_id,

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from ipaddress import ip_address, ip_network
 from typing import Final
 
+from gateways import metrics
 from gateways.protocol.errors import CloseCode, RateLimited
 from gateways.store.limits import LimitStore, Rate
 
@@ -79,7 +80,7 @@ class Pace:
             self._refused = 0
             return None
         self._refused += 1
-        return too_much("This socket sends too much.", wait)
+        return too_much("frames", "This socket sends too much.", wait)
 
 
 class Allowances:
@@ -112,7 +113,7 @@ class Allowances:
                 portion = max(wanted[name], rate.count // PORTIONS)
                 wait_ms = await self._store.take(name, user_id, rate, portion)
                 if wait_ms:
-                    raise too_much(f"Too many {name}.", wait_ms / 1000)
+                    raise too_much(name, f"Too many {name}.", wait_ms / 1000)
                 left[name] += portion
         for name in self._rates:
             left[name] -= wanted[name]
@@ -159,11 +160,13 @@ class Door:
         if not peer:  # a UNIX socket, or a server that does not say
             return None
         if self._at_once and count >= self._at_once:
-            return too_much("This address has too many connections.", BUSY_SECONDS, LATER)
+            sentence = "This address has too many connections."
+            return too_much("address_connections", sentence, BUSY_SECONDS, LATER)
         if (failed := self._failed.get(peer)) and (wait := failed.wait()):
-            return too_much("Too many bad tokens came from this address.", wait, LATER)
+            sentence = "Too many bad tokens came from this address."
+            return too_much("failed_tokens", sentence, wait, LATER)
         if self._connections and (wait := _of(self._came, peer, self._connections).take()):
-            return too_much("Too many come at once from this address.", wait, LATER)
+            return too_much("connections", "Too many come at once from this address.", wait, LATER)
         return None
 
     def leave(self, address: str) -> None:
@@ -182,12 +185,14 @@ class Door:
         to come one after the other, so that those who are in notice nothing.
         """
         if self._admissions and (wait := self._admissions.take()):
-            raise too_much("Too many clients come at once.", wait, LATER)
+            raise too_much("admissions", "Too many clients come at once.", wait, LATER)
 
 
 def too_much(
-    sentence: str, wait_seconds: float, close_code: CloseCode | None = None
+    limit: str, sentence: str, wait_seconds: float, close_code: CloseCode | None = None
 ) -> RateLimited:
+    """The refusal, counted. `limit` is which one was met."""
+    metrics.rate_limited.add(limit)
     wait_ms = int(wait_seconds * 1000) + 1
     return RateLimited(sentence, retry_after_ms=wait_ms, close_code=close_code)
 

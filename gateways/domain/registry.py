@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from django.db import DatabaseError, close_old_connections
 
+from gateways.domain.limits import too_much
 from gateways.domain.refusals import Refusals
 from gateways.protocol.errors import (
     AuthenticationFailed,
@@ -17,7 +18,6 @@ from gateways.protocol.errors import (
     Conflict,
     Forbidden,
     InvalidPayload,
-    RateLimited,
     Unavailable,
 )
 from gateways.session import ServiceIdentity
@@ -141,7 +141,7 @@ class Registry:
             return
         wait_ms = await self._limits.take(name, address, rate)
         if wait_ms:
-            raise RateLimited(f"Too many {name} attempts.", retry_after_ms=wait_ms)
+            raise too_much(name, f"Too many {name} attempts.", wait_ms / 1000)
 
     async def _put_back(self, name: str, address: str, rate: Rate | None) -> None:
         if rate is not None:

@@ -54,6 +54,9 @@ class ServiceSessions:
         self._live: dict[str, ServiceSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        return len(self._live)
+
     def __iter__(self) -> Iterator[ServiceSession]:
         return iter(list(self._live.values()))
 

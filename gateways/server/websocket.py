@@ -62,6 +62,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             # uvloop lets eight times as much wait for a reader over TLS before it says so.
             self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self.transport.get_write_buffer_size()
+
     def write_text(self, frames: Sequence[bytes]) -> int:
         """Write each payload (UTF-8) as a text frame; return how many bytes now wait to be sent.
 
@@ -75,7 +79,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             parts = [part for frame in frames for part in (text_header(len(frame)), frame)]
             self.transport.write(b"".join(parts))
-        return self.transport.get_write_buffer_size()
+        return self.waiting_bytes
 
     def close_now(self, code: int, reason: str = "") -> None:
         """Send a close frame, and drop the connection with all that it holds in `LINGER_SECONDS`.

@@ -192,6 +192,10 @@ class Connection:
     def unsent(self) -> bool:
         return self.wire.unsent
 
+    @property
+    def waiting_bytes(self) -> int:
+        return self.wire.waiting_bytes
+
     def write_text(self, frames: Sequence[bytes]) -> int:
         return self.wire.write(frames)
 

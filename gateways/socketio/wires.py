@@ -34,13 +34,18 @@ class Wire(ABC):
     def unsent(self) -> bool:
         """Whether some of what was written is not sent, or never will be."""
 
+    @property
+    @abstractmethod
+    def waiting_bytes(self) -> int:
+        """How many wait to be sent."""
+
     @abstractmethod
     async def receive(self) -> Packet | None:
         """The next packet; None once the wire is down, or another took its place."""
 
     @abstractmethod
     def write(self, packets: Sequence[bytes]) -> int:
-        """Write text packets at once. Returns how many bytes now wait to be sent."""
+        """Write text packets at once. Returns `waiting_bytes` after that."""
 
     @abstractmethod
     async def close(self, code: int, reason: str) -> None:
@@ -70,6 +75,10 @@ class WebSocketWire(Wire):
     @property
     def unsent(self) -> bool:
         return self._socket.unsent
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._socket.waiting_bytes
 
     async def receive(self) -> Packet | None:
         message = await self._receive()
@@ -125,6 +134,10 @@ class PollingWire(Wire):
     @property
     def unsent(self) -> bool:
         return self._lost or bool(self._outgoing)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._waiting_bytes
 
     @property
     def idle(self) -> bool:

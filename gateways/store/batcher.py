@@ -6,6 +6,7 @@ and no timer of its own, only the write, the read and a future for each call (st
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateways import metrics
 from gateways.store.calls import Pending, answer, resolve
 from gateways.store.errors import StoreUnavailable
 from gateways.store.link import Argument, Command, Link, LinkLost, Refusal, pack, pack_arguments
@@ -35,6 +37,7 @@ class _Lane:
         self.link: Link | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.batch: list[Pending] = []
+        self.sent_at = 0.0
         self.deadline = 0.0
         self.timer: asyncio.TimerHandle | None = None
         #: After a connection that could not be had: while another serves, it is left alone so long.
@@ -76,6 +79,11 @@ class Batcher:
         self._scheduled = False
         self._closed = False
         self._idle = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a connection."""
+        return self._waiting_commands
 
     # Futures, not coroutines, which each message would have to be woken through.
 
@@ -186,6 +194,7 @@ class Batcher:
             parts.append(self._wait)
             expected += 1
         self._begin(lane, batch, repeated_by)
+        metrics.store_calls.add(expected)
         lane.link.send(
             b"".join(parts),
             expected,
@@ -196,6 +205,7 @@ class Batcher:
 
     def _begin(self, lane: _Lane, batch: list[Pending], deadline: float | None) -> None:
         lane.batch = batch
+        lane.sent_at = time.perf_counter()
         lane.deadline = deadline or self._loop.time() + self._timeout_seconds
         if lane.timer is None:
             lane.timer = self._loop.call_at(lane.deadline, self._look_at_clock, lane)
@@ -247,8 +257,10 @@ class Batcher:
     ) -> None:
         lane.batch = []
         if isinstance(outcome, LinkLost):
+            metrics.store_failures.add()
             self._lost(batch, outcome)
         else:
+            metrics.store_seconds.observe(time.perf_counter() - lane.sent_at)
             try:
                 unknown = answer(batch, outcome, synced=synced)
                 if unknown and not repeated:

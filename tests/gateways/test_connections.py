@@ -14,6 +14,8 @@ from tests.gateways.consumers.client import until
 class Socket:
     """What a consumer is told."""
 
+    waiting_bytes = 0
+
     def __init__(self) -> None:
         self.ended: list[tuple[int, str]] = []
         self.farewells: list[int] = []

@@ -31,6 +31,8 @@ def valkey() -> Iterator[Valkey]:
 class Received:
     """Takes what arrives, as the hub does."""
 
+    waiting_bytes = 0
+
     def __init__(self) -> None:
         self.nudges: list[Nudge] = []
         self.fail = False

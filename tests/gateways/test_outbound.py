@@ -49,6 +49,10 @@ class Socket:
         self.writes += 1
         self.buffered += [frame.decode() for frame in frames]
         self.drain()
+        return self.waiting_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
         return sum(map(len, self.buffered))
 
     def drain(self) -> None:

@@ -15,15 +15,16 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from scarfall import sockets
 from scarfall.embedded import EmbeddedValkey
-from scarfall.redis_url import embedded_socket, of_socket
+from scarfall.redis_url import of_socket
 
 TIMEOUT_SECONDS = 0.3
 
 
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
-    server = EmbeddedValkey(embedded_socket(tmp_path), tmp_path, tmp_path)
+    server = EmbeddedValkey(sockets.path(tmp_path, "valkey.sock"), tmp_path, tmp_path)
     await server.start()
     yield server
     await server.stop()

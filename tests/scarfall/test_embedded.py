@@ -12,8 +12,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from scarfall import sockets
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked
-from scarfall.redis_url import LONGEST_SOCKET_PATH, embedded_socket, of_socket
+from scarfall.redis_url import of_socket
 from scarfall.variable import BadVariable
 from tests.scarfall.conftest import command_line
 
@@ -21,7 +22,9 @@ from tests.scarfall.conftest import command_line
 @pytest.fixture
 async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     (tmp_path / "var").mkdir()
-    server = EmbeddedValkey(embedded_socket(tmp_path / "var"), tmp_path / "var", tmp_path)
+    server = EmbeddedValkey(
+        sockets.path(tmp_path / "var", "valkey.sock"), tmp_path / "var", tmp_path
+    )
     yield server
     await server.stop()
 
@@ -57,7 +60,7 @@ async def test_its_log_is_as_durable_as_was_asked(
     tmp_path: Path, durability: str, appendonly: str, appendfsync: str
 ) -> None:
     (tmp_path / "var").mkdir()
-    socket = embedded_socket(tmp_path / "var")
+    socket = sockets.path(tmp_path / "var", "valkey.sock")
     server = EmbeddedValkey(socket, tmp_path / "var", tmp_path, durability=durability)
     try:
         await server.start()
@@ -131,15 +134,15 @@ async def test_the_lock_names_its_holder(tmp_path: Path) -> None:
 
 def test_a_long_path_gets_a_short_socket(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 100)
-    socket = embedded_socket(long)
-    assert len(bytes(socket)) <= LONGEST_SOCKET_PATH
-    assert socket == embedded_socket(long) != embedded_socket(long / "y")
+    socket = sockets.path(long, "valkey.sock")
+    assert len(bytes(socket)) <= sockets.LONGEST_PATH
+    assert socket == sockets.path(long, "valkey.sock") != sockets.path(long / "y", "valkey.sock")
 
 
 async def test_a_server_on_a_short_socket(tmp_path: Path) -> None:
     data_dir = tmp_path / ("x" * 100)
     data_dir.mkdir()
-    server = EmbeddedValkey(embedded_socket(data_dir), data_dir, tmp_path)
+    server = EmbeddedValkey(sockets.path(data_dir, "valkey.sock"), data_dir, tmp_path)
     try:
         await server.start()
         assert server.socket.parent.stat().st_mode & 0o777 == 0o700
