@@ -34,6 +34,9 @@ MAX_TOLD: Final = 100_000
 #: Broadcasts that wait for their turn. They are kept for nobody, and more come too fast to be read.
 MAX_BROADCASTS: Final = 1_000
 
+#: User and epoch → newest seq. Two sessions of a user may be of different epochs for a moment.
+Handed = dict[tuple[str, str], int]
+
 #: The sessions of a user who has none here.
 _NONE: Final[Mapping[str, Session]] = {}
 
@@ -53,8 +56,8 @@ class Hub:
         self._broadcaster: asyncio.Task[None] | None = None
         #: Sessions that were handed messages of which the store has not been told.
         self._handed: set[Session] = set()
-        #: User → epoch and newest seq that the store could not be told.
-        self._untold: dict[str, tuple[str, int]] = {}
+        #: What the store could not be told of them.
+        self._untold: Handed = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._sessions.values()))
@@ -196,9 +199,9 @@ class Hub:
 
     # --- what goes out ----------------------------------------------------------------------------
 
-    def take_handed(self) -> dict[str, tuple[str, int]]:
-        """User → epoch and newest seq that a session was handed, of which the store is to be told.
-        A reader that lags may lose what is on its way when it is closed for that: not yet.
+    def take_handed(self) -> Handed:
+        """What sessions were handed of which the store is to be told. A reader that lags may lose
+        what is on its way when it is closed for that: not yet.
         """
         sessions, self._handed = self._handed, set()
         handed, self._untold = self._untold, {}
@@ -206,12 +209,11 @@ class Hub:
             if session.outbound.lags:
                 self._handed.add(session)
                 continue
-            epoch, seq = handed.get(session.user_id, ("", 0))
-            if epoch != session.epoch or session.order.position > seq:
-                handed[session.user_id] = (session.epoch, session.order.position)
+            place = (session.user_id, session.epoch)
+            handed[place] = max(handed.get(place, 0), session.order.position)
         return handed
 
-    def give_back_handed(self, handed: dict[str, tuple[str, int]]) -> None:
+    def give_back_handed(self, handed: Handed) -> None:
         """The store could not be told: it is to be, the next time."""
         self._untold = handed
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from gateways.store.records import (
     Transition,
     UserState,
 )
+
+T = TypeVar("T")
 
 #: Users whom one script call is about: Redis is held for about 0.2 ms.
 USERS_A_CALL: Final = 100
@@ -166,14 +168,14 @@ class SessionStore:
             calls.append((keys, (max(sessions.values()), *pairs)))
         await self._redis.run_all(scripts.TOUCH_SESSIONS, calls)
 
-    async def mark_handed(self, handed: Mapping[str, tuple[str, int]]) -> None:
-        """User id → epoch and newest seq that a session of theirs has been handed."""
+    async def mark_handed(self, handed: Mapping[tuple[str, str], int]) -> None:
+        """User id and epoch → newest seq that a session of theirs has been handed."""
         await self._redis.run_all(
             scripts.MARK_HANDED,
             [
                 (
-                    [self._keys.state(user_id) for user_id in some],
-                    [word for user_id in some for word in handed[user_id]],
+                    [self._keys.state(user_id) for user_id, _ in some],
+                    [word for place in some for word in (place[1], handed[place])],
                 )
                 for some in _stretches(list(handed))
             ],
@@ -221,9 +223,9 @@ class SessionStore:
         return [records.state(answer) for answer in answers]
 
 
-def _stretches(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(user_ids), USERS_A_CALL):
-        yield user_ids[start : start + USERS_A_CALL]
+def _stretches(users: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(users), USERS_A_CALL):
+        yield users[start : start + USERS_A_CALL]
 
 
 # Of many users at once nearly all have the same answer.

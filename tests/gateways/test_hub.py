@@ -259,16 +259,25 @@ async def test_the_newest_seq_that_any_session_was_handed_is_told_once(world: Wo
     await world.store(3)
     ahead, behind = world.attach(2), world.attach(0)
     await until(lambda: everything(ahead, world, 2)() and everything(behind, world)())
-    assert world.hub.take_handed() == {"bob": ("e", 3)}
+    assert world.hub.take_handed() == {("bob", "e"): 3}
     assert world.hub.take_handed() == {}
 
 
+async def test_what_sessions_of_two_epochs_were_handed(world: World) -> None:
+    """The store counts what is of its own epoch, and drops the other's."""
+    await world.store(2)
+    new, old = world.attach(), world.attach(1)
+    old.session.epoch = "before"
+    await until(lambda: everything(new, world)() and everything(old, world, 1)())
+    assert world.hub.take_handed() == {("bob", "e"): 2, ("bob", "before"): 2}
+
+
 async def test_what_could_not_be_told_is_kept_unless_it_is_superseded(world: World) -> None:
-    world.hub.give_back_handed({"bob": ("e", 3), "carol": ("e", 1)})
+    world.hub.give_back_handed({("bob", "e"): 3, ("carol", "e"): 1})
     await world.store(5)
     reader = world.attach(4)
     await until(everything(reader, world, 4))
-    assert world.hub.take_handed() == {"bob": ("e", 5), "carol": ("e", 1)}
+    assert world.hub.take_handed() == {("bob", "e"): 5, ("carol", "e"): 1}
 
 
 async def test_what_a_lagging_reader_was_handed_does_not_count_yet(world: World) -> None:
@@ -278,14 +287,14 @@ async def test_what_a_lagging_reader_was_handed_does_not_count_yet(world: World)
     world.nudge(1)
     lagging.session.outbound.flush()
     await until(lambda: reading.seqs == [1])
-    assert world.hub.take_handed() == {"bob": ("e", 1)}  # the other one has it
+    assert world.hub.take_handed() == {("bob", "e"): 1}  # the other one has it
     world.hub.detach(reading.session)
     world.nudge(2)
     lagging.session.outbound.flush()
     assert world.hub.take_handed() == {}
     lagging.reading.set()
     await lagging.session.outbound.drained()
-    assert world.hub.take_handed() == {"bob": ("e", 2)}
+    assert world.hub.take_handed() == {("bob", "e"): 2}
 
 
 async def test_what_was_handed_to_one_who_left_is_said_with_its_end(world: World) -> None:
@@ -340,7 +349,7 @@ async def test_a_broadcast_is_no_part_of_what_is_counted(world: World) -> None:
     await until(lambda: len(reader.frames) == 2)
     assert sorted(reader.messages) == ["1", "news"]
     assert reader.session.order.position == 1
-    assert world.hub.take_handed() == {"bob": ("e", 1)}
+    assert world.hub.take_handed() == {("bob", "e"): 1}
 
 
 async def test_nobody_hears_a_broadcast_before_it_is_told_that_it_is_connected(

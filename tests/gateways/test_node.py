@@ -261,7 +261,7 @@ async def test_what_could_not_be_told_is_told_later(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = await make_gateway(start=False)
-    node.hub.give_back_handed({"alice": ("e", 3)})
+    node.hub.give_back_handed({("alice", "e"): 3})
 
     async def fail(_: object) -> None:
         raise StoreUnavailable
@@ -269,7 +269,7 @@ async def test_what_could_not_be_told_is_told_later(
     monkeypatch.setattr(node.node._sessions, "mark_handed", fail)
     with pytest.raises(StoreUnavailable):
         await node.node._tell_handed()
-    assert node.hub.take_handed() == {"alice": ("e", 3)}
+    assert node.hub.take_handed() == {("alice", "e"): 3}
 
 
 async def test_activity_is_told_with_the_lease(

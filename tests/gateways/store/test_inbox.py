@@ -344,7 +344,7 @@ async def test_a_resume_gets_exactly_what_came_after_its_seq(inbox: Inbox, posit
         await inbox.deliver("bob")
     epoch = await inbox.epoch("bob")
     assert epoch
-    await inbox.sessions.mark_handed({"bob": (epoch, 5)})  # what others were handed is no matter
+    await inbox.sessions.mark_handed({("bob", epoch): 5})  # what others were handed is no matter
     opened = await inbox.open("bob", resume=(epoch, position))
     assert (opened.position, opened.missed, opened.reason) == (position, 5 - position, None)
 
@@ -354,9 +354,9 @@ async def test_without_a_resume_comes_what_no_session_was_handed_yet(inbox: Inbo
         await inbox.deliver("bob")
     epoch = await inbox.epoch("bob")
     assert epoch
-    await inbox.sessions.mark_handed({"bob": (epoch, 3)})
-    await inbox.sessions.mark_handed({"bob": (epoch, 2)})  # late
-    await inbox.sessions.mark_handed({"bob": ("another epoch", 5)})
+    await inbox.sessions.mark_handed({("bob", epoch): 3})
+    await inbox.sessions.mark_handed({("bob", epoch): 2})  # late
+    await inbox.sessions.mark_handed({("bob", "another epoch"): 5})
     opened = await inbox.open("bob")
     assert (opened.position, opened.missed, opened.reason) == (3, 2, None)
 
@@ -425,7 +425,7 @@ async def test_a_resume_of_another_epoch_or_ahead_gets_what_there_is(
         await inbox.deliver("bob")
     epoch = await inbox.epoch("bob")
     assert epoch
-    await inbox.sessions.mark_handed({"bob": (epoch, 5)})
+    await inbox.sessions.mark_handed({("bob", epoch): 5})
     other = await inbox.open("bob", resume=("another", 4))
     assert (other.reason, other.position, other.missed) == ("epoch", 2, 3)
     ahead = await inbox.open("bob", resume=(epoch, 6))

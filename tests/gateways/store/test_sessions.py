@@ -125,7 +125,7 @@ async def test_a_close_that_is_repeated_finds_the_vacancy_that_it_made(
 
 async def test_what_was_handed_over_is_told_with_the_close(sessions: SessionStore) -> None:
     opened = await open_(sessions, "bob", "n.1")
-    await sessions.mark_handed({"bob": ("e", 0)})
+    await sessions.mark_handed({("bob", "e"): 0})
     await sessions.close("bob", "n.1", goodbye=True, handed_seq=7, epoch="another")
     await sessions.close("bob", "n.1", goodbye=True, handed_seq=5, epoch=opened.epoch)
     await sessions.close("bob", "n.1", goodbye=True, handed_seq=4, epoch=opened.epoch)
@@ -139,8 +139,10 @@ async def test_what_was_handed_over_is_told_of_many_at_once(
     for user_id in users:
         await redis.hset(keys.state(user_id), mapping={"epoch": "e", "handed": 1})
     await redis.set(keys.state("broken"), "no hash")
-    broken = {"broken": ("e", 7)}
-    await sessions.mark_handed(broken | dict.fromkeys(users, ("e", 7)) | broken)
+    broken = {("broken", "e"): 7}
+    await sessions.mark_handed(
+        broken | dict.fromkeys([(user_id, "e") for user_id in users], 7) | broken
+    )
     assert {await redis.hget(keys.state(user_id), "handed") for user_id in users} == {b"7"}
 
 
