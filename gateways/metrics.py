@@ -1,7 +1,7 @@
 """What this process counts: one module-level figure each, whatever part of the gateway it is of.
 
-A count is an attribute's addition, a tenth of what prometheus_client's own takes behind its lock; a
-message has four of them. scarfall/metrics.py shows them to Prometheus, those of all processes.
+A message is counted seven times, in 1.1 µs. prometheus_client's counters take 15 for that, with a
+lock and a file for each process. scarfall/prometheus.py shows these, of all processes.
 """
 
 from bisect import bisect_left
