@@ -27,6 +27,7 @@ from gateways.socketio.server import EngineServer
 from gateways.store.durability import Durability
 from gateways.store.errors import StoreUnavailable
 from gateways.store.limits import Rate
+from scarfall.cors import readable
 
 log = structlog.get_logger(__name__)
 
@@ -94,8 +95,9 @@ class GatewayApplication:
     clients, one gateway below.
     """
 
-    def __init__(self, name: str, consumer: type[GatewayConsumer]) -> None:
+    def __init__(self, name: str, consumer: type[GatewayConsumer], django: Any) -> None:
         self.name = name
+        self._django = django
         self._gateway: Gateway | None = None
         self._starting: asyncio.Task[None] | None = None
         #: Why the gateway can't serve yet.
@@ -119,7 +121,7 @@ class GatewayApplication:
                 "durability": self.durability,
                 "running": self.running,
             }
-            await _django(scope, receive, send)
+            await self._django(scope, receive, send)
 
     async def running(self) -> Gateway:
         """The gateway of this process, started. Raises StoreUnavailable while it can't be.
@@ -219,6 +221,8 @@ async def _no_socket(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
 
 
-user_application = GatewayApplication("user", UserConsumer)
-internal_application = GatewayApplication("internal", InternalConsumer)
+user_application = GatewayApplication(
+    "user", UserConsumer, readable(_django, settings.CORS_ORIGIN)
+)
+internal_application = GatewayApplication("internal", InternalConsumer, _django)
 application = user_application
