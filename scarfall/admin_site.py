@@ -89,6 +89,7 @@ UNFOLD: dict[str, Any] = {
     # The audit trail on each service's page says more.
     "SHOW_HISTORY": False,
     "SIDEBAR": {"navigation": "scarfall.admin_site.menu"},
+    "LOGIN": {"form": "scarfall.admin_login.LoginForm"},
     "STYLES": [lambda _request: reverse("admin-theme")],
     "SCRIPTS": [
         lambda _request: static("services_registry/policy.js"),

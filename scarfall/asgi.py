@@ -55,6 +55,7 @@ def gateway_config() -> Config:
         service_session_idle_timeout_seconds=settings.SERVICE_SESSION_IDLE_TIMEOUT,
         failed_authentications=_rate(settings.LIMIT_FAILED_AUTHENTICATIONS),
         registrations=_rate(settings.LIMIT_REGISTRATIONS),
+        admin_logins=_rate(settings.LIMIT_ADMIN_LOGINS),
         failed_tokens=_rate(settings.LIMIT_FAILED_TOKENS),
         connections=_rate(settings.LIMIT_CONNECTIONS),
         connections_at_once=_count(settings.MAX_ADDRESS_CONNECTIONS),
@@ -221,8 +222,6 @@ async def _no_socket(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
 
 
-user_application = GatewayApplication(
-    "user", UserConsumer, readable(_django, settings.CORS_ORIGIN)
-)
+user_application = GatewayApplication("user", UserConsumer, readable(_django, settings.CORS_ORIGIN))
 internal_application = GatewayApplication("internal", InternalConsumer, _django)
 application = user_application

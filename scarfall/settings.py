@@ -174,6 +174,7 @@ LIMIT_RECIPIENTS: tuple[int, float] = _given["LIMIT_RECIPIENTS"]
 LIMIT_PRESENCE_QUERIES: tuple[int, float] = _given["LIMIT_PRESENCE_QUERIES"]
 LIMIT_FAILED_AUTHENTICATIONS: tuple[int, float] = _given["LIMIT_FAILED_AUTHENTICATIONS"]
 LIMIT_REGISTRATIONS: tuple[int, float] = _given["LIMIT_REGISTRATIONS"]
+LIMIT_ADMIN_LOGINS: tuple[int, float] = _given["LIMIT_ADMIN_LOGINS"]
 
 # --- The platform's services
 
