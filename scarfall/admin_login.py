@@ -12,7 +12,6 @@ from unfold.forms import AuthenticationForm
 
 from gateways.domain.logins import Attempt, LocalLogins
 from gateways.store.limits import Rate
-from services_registry.admin.gateways import Unknown, ask
 
 log = structlog.get_logger(__name__)
 
@@ -25,9 +24,12 @@ class LoginForm(AuthenticationForm):
     """
 
     def clean(self) -> dict[str, Any]:
+        # The form is named in settings: this is imported before there is an admin to register at.
+        from services_registry.admin.gateways import Unknown, ask  # noqa: PLC0415
+
         name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if settings.RATE_LIMITS == "off" or name is None or not password:
-            return super().clean()
+            return self._checked()
         attempt = Attempt(self.request.META.get("REMOTE_ADDR", ""), name)
         try:
             wait = ask(self.request, lambda gateway: gateway.logins.take(attempt))
@@ -39,12 +41,19 @@ class LoginForm(AuthenticationForm):
             # Not the name: some type their password there.
             log.warning("admin login refused", address=attempt.address, wait_seconds=wait)
             raise ValidationError(_refusal(wait), code="too_many")
-        cleaned: dict[str, Any] = super().clean()
+        cleaned = self._checked()
         if counted:
             self._put_back(attempt)
         return cleaned
 
+    def _checked(self) -> dict[str, Any]:
+        """Raises ValidationError where the password is wrong."""
+        cleaned: dict[str, Any] = super().clean()
+        return cleaned
+
     def _put_back(self, attempt: Attempt) -> None:
+        from services_registry.admin.gateways import Unknown, ask  # noqa: PLC0415
+
         try:
             ask(self.request, lambda gateway: gateway.logins.put_back(attempt))
         except Unknown:

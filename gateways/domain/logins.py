@@ -47,7 +47,7 @@ class Logins:
         """Before it is known whether the password is right: any number may come at once. Returns
         0.0, or in how many seconds another may be tried.
         """
-        taken = []
+        taken: list[tuple[str, str, Rate]] = []
         for bucket in attempt.buckets(self._rate) if self._rate else ():
             wait_ms = await self._limits.take(*bucket)
             if wait_ms:

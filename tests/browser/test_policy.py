@@ -66,6 +66,54 @@ async def test_a_violation_would_be_heard(admin: AdminPage, watcher: Watcher) ->
     await watcher.hears("policy violation: script-src-elem")
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "1 + 2 * 3 - 4 / 2 % 3",
+        "(1 + 2) * 3",
+        "'a' + 1 + \"b\"",
+        "1 < 2 && 2 >= 3 || !0",
+        "null || undefined || 'last'",
+        "0 == '' && 0 !== '' && 1 === 1 && 1 != 2",
+        "1 ? 2 ? 'a' : 'b' : 'c'",
+        "({'a b': [1, -2, 'it\\'s'], c: {d: true}})",
+        "[1, 2, 3].map(n => n * 2).includes(4)",
+        "'abc'.toUpperCase()['length']",
+        "[[1, 2], [3]][0][1]",
+    ],
+)
+async def test_expressions_mean_what_they_do_in_javascript(
+    admin: AdminPage, expression: str
+) -> None:
+    meant = await admin.page.evaluate(f"() => ({expression})")
+    got = await admin.page.evaluate("it => Alpine.evaluate(document.body, it)", expression)
+    assert got == meant
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "fetch('/')",
+        "document.cookie",
+        "window.eval('1')",
+        "''.constructor.constructor('return 1')()",
+        "''['const' + 'ructor']",
+        "[].__proto__",
+        "1 +",
+        "`text`",
+        "a => { b }",
+        "1 = 2",
+    ],
+)
+async def test_expressions_do_not_reach_further(
+    admin: AdminPage, watcher: Watcher, expression: str
+) -> None:
+    watcher.expected = ["in the expression"]
+    got = await admin.page.evaluate("it => Alpine.evaluate(document.body, it)", expression)
+    assert got is None
+    await watcher.hears(re.escape(f"in the expression {expression}"))
+
+
 async def test_menus_themes_and_the_sidebar_work(admin: AdminPage) -> None:
     page = admin.page
     await page.get_by_text("olga@example.org").first.click()
@@ -75,11 +123,11 @@ async def test_menus_themes_and_the_sidebar_work(admin: AdminPage) -> None:
     await expect(change).to_be_hidden()
 
     menu = page.locator("#nav-sidebar")
-    await page.get_by_text("dock_to_right").click()
+    await page.get_by_text("dock_to_right").locator("visible=true").click()
     await expect(menu).to_be_hidden()
     await page.reload()
     await expect(menu).to_be_hidden()
-    await page.get_by_text("dock_to_right").click()
+    await page.get_by_text("dock_to_right").locator("visible=true").click()
     await expect(menu).to_be_visible()
 
     before = await page.locator("html").get_attribute("class")

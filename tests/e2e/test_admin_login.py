@@ -1,10 +1,11 @@
 """The admin's login: how often it may be tried, by whom, and what an operator still can when."""
 
+import itertools
 import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from urllib.parse import urlencode
 
@@ -12,11 +13,23 @@ import pytest
 
 from tests.e2e.conftest import Deploy
 from tests.e2e.gateways import Deployment, GatewayProcess
+from tests.valkey import Valkey
 
 OPERATOR, PASSWORD = "olga", "a password that only olga knows"
 REFUSED = "Too many wrong passwords came from your address. Try again in "
 WRONG = "Please enter the correct username and password"
 TRIES = 3
+PROXY = "127.0.0.9"
+
+
+#: An address that nobody has tried from yet.
+Address = Callable[[], str]
+
+
+@pytest.fixture(scope="module")
+def address() -> Address:
+    numbers = itertools.count(1)
+    return lambda: f"127.1.0.{next(numbers)}"
 
 
 def operated(gateway: GatewayProcess) -> GatewayProcess:
@@ -24,14 +37,16 @@ def operated(gateway: GatewayProcess) -> GatewayProcess:
     return gateway
 
 
-@pytest.fixture
-def pair(deploy: Deploy, tmp_path: object) -> tuple[GatewayProcess, GatewayProcess]:
+@pytest.fixture(scope="module")
+def pair(
+    deploy: Deploy, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GatewayProcess, GatewayProcess]:
     """Two machines' internal gateways, on one database."""
     deployment = deploy(
-        DATABASE_URL=f"sqlite:///{tmp_path}/db.sqlite3",
+        DATABASE_URL=f"sqlite:///{tmp_path_factory.mktemp('database')}/db.sqlite3",
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
         LIMIT_ADMIN_LOGINS=f"{TRIES}/3600",
-        TRUSTED_PROXIES="127.0.0.9",
+        TRUSTED_PROXIES=PROXY,
     )
     first = deployment.start("internal")
     return operated(first), deployment.start("internal")
@@ -72,70 +87,72 @@ def log_in(
 
 
 def test_wrong_passwords_are_counted_by_all_processes(
-    pair: tuple[GatewayProcess, GatewayProcess],
+    pair: tuple[GatewayProcess, GatewayProcess], address: Address
 ) -> None:
-    first, second = pair
+    (first, second), here = pair, address()
     for gateway in (first, second, first):
-        assert WRONG in log_in(gateway, OPERATOR, "a guess")
+        assert WRONG in log_in(gateway, OPERATOR, "a guess", by=here)
     for gateway in pair:
-        page = log_in(gateway, OPERATOR, "a guess")
-        assert REFUSED in page
+        page = log_in(gateway, OPERATOR, "a guess", by=here)
         assert re.search(rf"{REFUSED}\d+ minutes\.", page)
-        # Not even the right one: else the refusal would tell which one it is.
-        assert REFUSED in log_in(gateway, OPERATOR, PASSWORD)
+        # Nor the right one: the refusal must not tell which one it is.
+        assert REFUSED in log_in(gateway, OPERATOR, PASSWORD, by=here)
     assert "admin login refused" in first.logs()
     assert PASSWORD not in first.logs()
 
 
 @pytest.mark.parametrize("spelled", ["OLGA", " olga ", "Olga", "olga\u3000", "\uff4flga"])
 def test_another_spelling_of_a_name_is_the_same_name(
-    pair: tuple[GatewayProcess, GatewayProcess], spelled: str
+    pair: tuple[GatewayProcess, GatewayProcess], address: Address, spelled: str
 ) -> None:
-    first, _ = pair
+    (first, _), here = pair, address()
     for _ in range(TRIES):
-        log_in(first, OPERATOR, "a guess")
-    assert REFUSED in log_in(first, spelled, "a guess")
+        log_in(first, OPERATOR, "a guess", by=here)
+    assert REFUSED in log_in(first, spelled, "a guess", by=here)
 
 
-def test_one_address_does_not_get_round_it_by_many_names(
-    pair: tuple[GatewayProcess, GatewayProcess],
+def test_many_names_do_not_help_an_address(
+    pair: tuple[GatewayProcess, GatewayProcess], address: Address
 ) -> None:
-    first, _ = pair
+    (first, _), here = pair, address()
     for number in range(5 * TRIES):
-        assert WRONG in log_in(first, f"name-{number}", "a guess")
-    assert REFUSED in log_in(first, "one-more", "a guess")
-    assert log_in(first, OPERATOR, PASSWORD, by="127.0.0.2") == "in"
+        assert WRONG in log_in(first, f"name-{number}", "a guess", by=here)
+    assert REFUSED in log_in(first, "one-more", "a guess", by=here)
+    assert log_in(first, OPERATOR, PASSWORD, by=address()) == "in"
 
 
 def test_a_stranger_does_not_keep_an_operator_out(
-    pair: tuple[GatewayProcess, GatewayProcess],
+    pair: tuple[GatewayProcess, GatewayProcess], address: Address
 ) -> None:
-    first, second = pair
+    (first, second), stranger = pair, address()
     for _ in range(TRIES + 1):
-        page = log_in(first, OPERATOR, "a guess", by="127.0.0.2")
+        page = log_in(first, OPERATOR, "a guess", by=stranger)
     assert REFUSED in page
-    assert log_in(second, OPERATOR, PASSWORD) == "in"
-    # From behind a proxy that is named, each has an address of their own; a stranger's word for
-    # one is not believed.
+    assert log_in(second, OPERATOR, PASSWORD, by=address()) == "in"
+    # Behind a proxy that is named each has an address of their own; a stranger's word for one is
+    # not believed.
     forwarded = {"x-forwarded-for": "192.0.2.7"}
-    assert log_in(first, OPERATOR, PASSWORD, by="127.0.0.9", **forwarded) == "in"
-    assert REFUSED in log_in(first, OPERATOR, PASSWORD, by="127.0.0.2", **forwarded)
+    assert log_in(first, OPERATOR, PASSWORD, by=PROXY, **forwarded) == "in"
+    assert REFUSED in log_in(first, OPERATOR, PASSWORD, by=stranger, **forwarded)
 
 
-def test_right_passwords_cost_nothing(pair: tuple[GatewayProcess, GatewayProcess]) -> None:
-    first, _ = pair
+def test_right_passwords_cost_nothing(
+    pair: tuple[GatewayProcess, GatewayProcess], address: Address
+) -> None:
+    (first, _), here = pair, address()
     for _ in range(2 * TRIES):
-        assert log_in(first, OPERATOR, PASSWORD) == "in"
-    assert WRONG in log_in(first, OPERATOR, "a guess")
+        assert log_in(first, OPERATOR, PASSWORD, by=here) == "in"
+    assert WRONG in log_in(first, OPERATOR, "a guess", by=here)
 
 
 def test_what_is_typed_for_a_name_is_not_kept(
-    pair: tuple[GatewayProcess, GatewayProcess], deploy: Deploy
+    pair: tuple[GatewayProcess, GatewayProcess], address: Address, valkey: Valkey
 ) -> None:
     first, _ = pair
-    log_in(first, "hunter2-the-password", "olga")
-    with deploy().valkey.client() as redis:
-        kept = [key.decode() for key in redis.scan_iter("*limit:login*")]
+    for _ in range(TRIES + 1):
+        log_in(first, "hunter2-the-password", "olga", by=address())
+    with valkey.client() as redis:
+        kept = [key.decode() for key in redis.scan_iter("*limit:login:*")]
     assert kept
     assert not [key for key in kept if "hunter2" in key]
     assert "hunter2" not in first.logs()

@@ -52,7 +52,7 @@ def ask(
     *,
     tls: bool = False,
     by: str = "127.0.0.1",
-    **headers: str,
+    headers: dict[str, str] | None = None,
 ) -> HTTPResponse:
     if tls:
         context = ssl._create_unverified_context()  # the test's own certificate
@@ -60,8 +60,7 @@ def ask(
     else:
         http = HTTPConnection("127.0.0.1", port, timeout=15, source_address=(by, 0))
     try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        http.request(method, path, body, named)
+        http.request(method, path, body, headers or {})
         answer = http.getresponse()
         answer.read()
         return answer
@@ -176,7 +175,7 @@ def test_a_refused_handshake(
     both: GatewayProcess, path: str, headers: dict[str, str], status: int
 ) -> None:
     for port in (both.port, both.internal_port):
-        answer = ask(port, path, **{**UPGRADE, **headers})
+        answer = ask(port, path, headers={**UPGRADE, **headers})
         assert answer.status == status
         holds(said(answer))
 
@@ -215,7 +214,7 @@ def test_over_tls_browsers_are_told_to_stay(secure: GatewayProcess, path: str) -
     answer = ask(secure.port, path, tls=True)
     holds(said(answer))
     assert answer.headers["strict-transport-security"] == YEAR
-    refused = ask(secure.port, "/nothing", tls=True, **UPGRADE)
+    refused = ask(secure.port, "/nothing", tls=True, headers=UPGRADE)
     assert refused.headers["strict-transport-security"] == YEAR
     # The internal port of the same deployment has no TLS.
     assert ask(secure.internal_port, path).headers["strict-transport-security"] is None
@@ -227,9 +226,9 @@ def test_a_proxy_is_believed_where_it_is_trusted(
 ) -> None:
     forwarded = {"x-forwarded-proto": "https", **headers}
     for port in (both.port, both.internal_port):
-        told = ask(port, "/nothing", by="127.0.0.2", **forwarded)
+        told = ask(port, "/nothing", by="127.0.0.2", headers=forwarded)
         assert told.headers["strict-transport-security"] == YEAR
-        pretended = ask(port, "/nothing", **forwarded)
+        pretended = ask(port, "/nothing", headers=forwarded)
         assert pretended.headers["strict-transport-security"] is None
 
 
@@ -238,16 +237,18 @@ def test_a_proxy_is_believed_where_it_is_trusted(
 
 @pytest.mark.parametrize("path", ["/healthz", "/nothing", "/examples/user/", POLLING])
 def test_an_allowed_page_may_read_what_players_get(both: GatewayProcess, path: str) -> None:
-    allowed = ask(both.port, path, origin=ORIGIN)
+    allowed = ask(both.port, path, headers={"origin": ORIGIN})
     assert allowed.headers["access-control-allow-origin"] == ORIGIN
     assert "Origin" in allowed.headers.get_all("vary", [])
     before = ask(
         both.port,
         path,
         "OPTIONS",
-        origin=ORIGIN,
-        access_control_request_method="GET",
-        access_control_request_headers="x-mine",
+        headers={
+            "origin": ORIGIN,
+            "access-control-request-method": "GET",
+            "access-control-request-headers": "x-mine",
+        },
     )
     assert before.status == 204
     assert before.headers["access-control-allow-origin"] == ORIGIN
@@ -259,7 +260,8 @@ def test_an_allowed_page_may_read_what_players_get(both: GatewayProcess, path: s
 @pytest.mark.parametrize("path", ["/healthz", "/nothing", POLLING])
 def test_another_page_may_not(both: GatewayProcess, path: str, origin: str) -> None:
     for method in ("GET", "OPTIONS"):
-        answer = ask(both.port, path, method, origin=origin, access_control_request_method="GET")
+        asked = {"origin": origin, "access-control-request-method": "GET"}
+        answer = ask(both.port, path, method, headers=asked)
         assert answer.headers["access-control-allow-origin"] is None
         assert answer.headers["access-control-allow-credentials"] is None
         holds(said(answer))
@@ -273,7 +275,7 @@ def test_no_cache_gives_one_page_what_another_got(both: GatewayProcess) -> None:
 def test_no_page_of_elsewhere_reads_the_admin(both: GatewayProcess, path: str) -> None:
     """An operator's browser would send its cookie along."""
     for origin in (ORIGIN, ELSEWHERE):
-        answer = ask(both.internal_port, path, origin=origin)
+        answer = ask(both.internal_port, path, headers={"origin": origin})
         assert answer.headers["access-control-allow-origin"] is None
 
 
@@ -285,7 +287,7 @@ async def test_a_handshake_of_elsewhere_is_refused(both: GatewayProcess) -> None
         assert refusal.value.response.status_code == 403
         async with websockets.connect(url, origin=Origin(ORIGIN)):
             pass
-    answer = await asyncio.to_thread(ask, both.port, POLLING, origin=ELSEWHERE)
+    answer = await asyncio.to_thread(ask, both.port, POLLING, headers={"origin": ELSEWHERE})
     assert answer.status == 403
 
 
