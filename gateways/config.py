@@ -8,6 +8,7 @@ from gateways.store.limits import Rate
 
 FAILED_AUTHENTICATIONS: Final = Rate(20, 60)
 REGISTRATIONS: Final = Rate(10, 60)
+ADMIN_LOGINS: Final = Rate(10, 300)
 FAILED_TOKENS: Final = Rate(100, 60)
 CONNECTIONS: Final = Rate(1000, 10)
 ADMISSIONS: Final = Rate(1000, 2)
@@ -37,6 +38,7 @@ class Config:
     service_session_idle_timeout_seconds: float = 300.0
     failed_authentications: Rate | None = FAILED_AUTHENTICATIONS
     registrations: Rate | None = REGISTRATIONS
+    admin_logins: Rate | None = ADMIN_LOGINS
     failed_tokens: Rate | None = FAILED_TOKENS
     connections: Rate | None = CONNECTIONS
     connections_at_once: int = 2000

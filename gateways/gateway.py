@@ -10,6 +10,7 @@ from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
 from gateways.domain.friends import Friends
 from gateways.domain.limits import Allowances, Door
+from gateways.domain.logins import Logins
 from gateways.domain.presence import Presence
 from gateways.domain.recovery import Recoveries
 from gateways.domain.registry import Registry
@@ -104,6 +105,7 @@ class Gateway:
             failed_tokens=config.failed_tokens,
             admissions=config.admissions,
         )
+        self.logins = Logins(limits, config.admin_logins)
         self.delivery = Delivery(
             inbox,
             nodes,

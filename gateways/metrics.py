@@ -126,7 +126,7 @@ rate_limited = LabelledCounter(
     known=(
         *("frames", "messages", "recipients", "presence_queries", "sessions"),
         *("connections", "address_connections", "failed_tokens", "admissions"),
-        *("authentication", "registration"),
+        *("authentication", "registration", "admin_logins"),
     ),
 )
 

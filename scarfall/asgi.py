@@ -29,6 +29,7 @@ from gateways.store.durability import Durability
 from gateways.store.errors import StoreUnavailable
 from gateways.store.limits import Rate
 from scarfall import metrics_socket
+from scarfall.cors import readable
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ def gateway_config() -> Config:
         service_session_idle_timeout_seconds=settings.SERVICE_SESSION_IDLE_TIMEOUT,
         failed_authentications=_rate(settings.LIMIT_FAILED_AUTHENTICATIONS),
         registrations=_rate(settings.LIMIT_REGISTRATIONS),
+        admin_logins=_rate(settings.LIMIT_ADMIN_LOGINS),
         failed_tokens=_rate(settings.LIMIT_FAILED_TOKENS),
         connections=_rate(settings.LIMIT_CONNECTIONS),
         connections_at_once=_count(settings.MAX_ADDRESS_CONNECTIONS),
@@ -96,8 +98,9 @@ class GatewayApplication:
     clients, one gateway below.
     """
 
-    def __init__(self, name: str, consumer: type[GatewayConsumer]) -> None:
+    def __init__(self, name: str, consumer: type[GatewayConsumer], django: Any) -> None:
         self.name = name
+        self._django = django
         self._gateway: Gateway | None = None
         self._starting: asyncio.Task[None] | None = None
         #: Why the gateway can't serve yet.
@@ -121,7 +124,7 @@ class GatewayApplication:
                 "durability": self.durability,
                 "running": self.running,
             }
-            await _django(scope, receive, send)
+            await self._django(scope, receive, send)
 
     async def running(self) -> Gateway:
         """The gateway of this process, started. Raises StoreUnavailable while it can't be.
@@ -225,6 +228,6 @@ async def _no_socket(scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
 
 
-user_application = GatewayApplication("user", UserConsumer)
-internal_application = GatewayApplication("internal", InternalConsumer)
+user_application = GatewayApplication("user", UserConsumer, readable(_django, settings.CORS_ORIGIN))
+internal_application = GatewayApplication("internal", InternalConsumer, _django)
 application = user_application

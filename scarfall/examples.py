@@ -61,9 +61,4 @@ def _headers(host: str) -> dict[str, str]:
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
-    return {
-        "Content-Security-Policy": "; ".join(policy),
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-cache",
-    }
+    return {"Content-Security-Policy": "; ".join(policy), "Cache-Control": "no-cache"}

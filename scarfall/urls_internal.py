@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from scarfall import examples, health, prometheus, static
+from scarfall import admin_site, examples, health, prometheus, static
 
 urlpatterns = [
     path("healthz", health.healthz),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("examples/internal", examples.redirect("internal")),
     path("examples/internal/", examples.page("internal")),
     path("static/examples/<path:name>", static.serve_example),
+    path("admin/theme.css", admin_site.theme, name="admin-theme"),
     path("admin/", admin.site.urls),
     # The catch-all below would keep Django from adding the slash.
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

@@ -21,7 +21,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("WEB_CONCURRENCY", integer(1, 256), "1", "User gateway processes, all on one port."),
         Variable("TLS_CERT", values.path, None, "Certificate chain in PEM form: the user gateway then speaks `wss://` and `https://` itself. SIGHUP reads it anew.", absent="none: a proxy does, or nobody"),
         Variable("TLS_KEY", values.path, None, "Its private key, likewise."),
-        Variable("CORS_ORIGIN", values.origins, "*", "Origins whose pages may connect to the user gateway."),
+        Variable("CORS_ORIGIN", values.origins, "*", "Origins whose pages may connect to the gateways, and read what the user gateway answers over HTTP."),
         Variable("ALLOWED_HOSTS", values.names, "*", "Host names that HTTP requests may ask for, beside `localhost` and its addresses; `*` is any."),
         Variable("CSRF_TRUSTED_ORIGINS", values.origins, None, "Origins whose forms the admin accepts, where a proxy serves it under another one."),
         Variable("ADMIN_HTTPS", values.boolean, "false", "Operators reach the admin over `https://`, by a proxy: its cookies then go over nothing else."),
@@ -91,6 +91,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("LIMIT_PRESENCE_QUERIES", values.rate, "30/10", "Questions of one socket about who is online."),
         Variable("LIMIT_FAILED_AUTHENTICATIONS", values.rate, "20/60", "Failed authentications of services from one address, at all processes together."),
         Variable("LIMIT_REGISTRATIONS", values.rate, "10/60", "Registrations of services from one address, likewise."),
+        Variable("LIMIT_ADMIN_LOGINS", values.rate, "10/300", "Wrong passwords at the admin's login from one address for one name, likewise; for all names together five times as many."),
     ),
     "The platform's services": (
         Variable("CUSTOM_SERVICES", values.custom_services, None, "Services known from the start: `name:key:type[:description]`, comma-separated.", secret=True),

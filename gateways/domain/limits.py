@@ -154,7 +154,7 @@ class Door:
 
     def enter(self, address: str) -> RateLimited | None:
         """A socket opened: to be followed by `leave`. Returns why it is to come back later."""
-        peer = _peer(address)
+        peer = peer_of(address)
         count = self._open.get(peer, 0)
         self._open[peer] = count + 1
         if not peer:  # a UNIX socket, or a server that does not say
@@ -165,20 +165,20 @@ class Door:
         if (failed := self._failed.get(peer)) and (wait := failed.wait()):
             sentence = "Too many bad tokens came from this address."
             return too_much("failed_tokens", sentence, wait, LATER)
-        if self._connections and (wait := _of(self._came, peer, self._connections).take()):
+        if self._connections and (wait := bucket_of(self._came, peer, self._connections).take()):
             return too_much("connections", "Too many come at once from this address.", wait, LATER)
         return None
 
     def leave(self, address: str) -> None:
-        peer = _peer(address)
+        peer = peer_of(address)
         self._open[peer] -= 1
         if not self._open[peer]:
             del self._open[peer]
 
     def note_failure(self, address: str) -> None:
         """A token was refused."""
-        if self._failed_tokens and (peer := _peer(address)):
-            _of(self._failed, peer, self._failed_tokens).take()
+        if self._failed_tokens and (peer := peer_of(address)):
+            bucket_of(self._failed, peer, self._failed_tokens).take()
 
     def admit(self) -> None:
         """A client begins a session. Raises RateLimited, which ends its socket: many at once are
@@ -197,7 +197,8 @@ def too_much(
     return RateLimited(sentence, retry_after_ms=wait_ms, close_code=close_code)
 
 
-def _of(buckets: OrderedDict[str, Bucket], peer: str, rate: Rate) -> Bucket:
+def bucket_of(buckets: OrderedDict[str, Bucket], peer: str, rate: Rate) -> Bucket:
+    """The peer's; made where there is none, for which the longest silent one is forgotten."""
     bucket = buckets.get(peer)
     if bucket is None:
         bucket = buckets[peer] = Bucket(rate)
@@ -208,7 +209,8 @@ def _of(buckets: OrderedDict[str, Bucket], peer: str, rate: Rate) -> Bucket:
     return bucket
 
 
-def _peer(address: str) -> str:
+def peer_of(address: str) -> str:
+    """Whom an address belongs to."""
     try:
         peer = ip_address(address.partition("%")[0])
     except ValueError:  # no address: '' or whatever a proxy wrote

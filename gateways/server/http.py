@@ -1,10 +1,14 @@
-"""uvicorn's HTTP protocol, made safe against peers that do not finish a request's head."""
+"""uvicorn's HTTP protocol, made safe against peers that do not finish a request's head, and for
+browsers: each response has its headers of security.
+"""
 
 import asyncio
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
+from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateways.server import headers
 from gateways.server.handover import LONGEST_REQUEST_LINE, Handover
 
 
@@ -67,6 +71,26 @@ class HttpProtocol(HttpToolsProtocol):
         if head_bytes > self.max_head_bytes:
             raise ValueError("request head too large")  # uvicorn answers 400
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        send = cycle.send
+
+        async def secured(message: ASGISendEvent) -> None:
+            if message["type"] == "http.response.start":
+                given = list(message.get("headers", ()))
+                secure = headers.is_secure(cast("dict[str, Any]", cycle.scope))
+                message = {**message, "headers": given + headers.missing(given, secure=secure)}
+            await send(message)
+
+        # Here, since the 500 that uvicorn makes of an exception passes by what is around the app.
+        cycle.send = secured  # type: ignore[method-assign]
+        super()._start_asgi_task(cycle, app)
+
+    def send_400_response(self, msg: str) -> None:
+        """A request that can't be read."""
+        given, secure = self.server_state.default_headers, self.scheme == "https"
+        self.transport.write(headers.bad_request(msg, given, secure=secure))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()

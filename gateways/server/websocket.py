@@ -6,15 +6,17 @@ and with the true code, and a consumer can write frames that it has built itself
 
 import struct
 from asyncio import BaseTransport
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 
+from gateways.server import headers
 from gateways.server.events import Events
 from gateways.server.texts import take_texts
 
@@ -30,7 +32,6 @@ CONTROL_WINDOW_SECONDS = 10.0
 HIGH_WATER_BYTES = 65536  # unsent, from which on a reader lags; asyncio's own, but over TLS
 REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125, two are the close code's
 PONG_HEADER = bytes((0x80 | Opcode.PONG,))
-BAD_REQUEST = STATUS_LINE[400] + b"connection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def text_header(length: int) -> bytes:
@@ -40,6 +41,22 @@ def text_header(length: int) -> bytes:
     if length < 65536:
         return b"\x81\x7e" + length.to_bytes(2)
     return struct.pack("!BBQ", 0x81, 127, length)
+
+
+class Handshaker(ServerProtocol):
+    """websockets' protocol; its refusals, and the app's, have the headers of every response."""
+
+    #: The connection's; of the request's, once there is one.
+    scope: Mapping[str, Any]
+
+    def send_response(self, response: Response) -> None:
+        if response.status_code != 101:
+            given = [
+                (name.encode(), value.encode()) for name, value in response.headers.raw_items()
+            ]
+            for name, value in headers.missing(given, secure=headers.is_secure(self.scope)):
+                response.headers[name.decode()] = value.decode()
+        super().send_response(response)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -55,9 +72,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
+        self.conn: Handshaker = Handshaker(max_size=self.config.ws_max_size, logger=self.logger)
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
+        self.conn.scope = {"scheme": self.scheme}
         if self.scheme == "wss":
             # uvloop lets eight times as much wait for a reader over TLS before it says so.
             self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
@@ -90,6 +109,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         cast("dict[str, Any]", self.scope["extensions"])[SOCKET_EXTENSION] = self
+        self.conn.scope = self.scope  # in which a trusted proxy's word replaces the scheme
         await super().run_asgi()
         self._parse()  # the peer's close frame may wait behind messages that the app left
         if not self.disconnected:
@@ -138,7 +158,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self._fail(self.conn.close_sent.code, self.conn.close_sent.reason)
             elif self.conn.eof_sent and not self.handshake_initiated:
                 # A head that websockets refuses to read: uvicorn neither answers nor closes.
-                self.transport.write(b"".join(self.conn.data_to_send()) or BAD_REQUEST)
+                answer = b"".join(self.conn.data_to_send())
+                secure = headers.is_secure(self.conn.scope)
+                self.transport.write(answer or headers.bad_request("", [], secure=secure))
                 self.transport.close()
         if self.conn.eof_sent:
             self.unparsed = b""

@@ -1,5 +1,6 @@
 """What browsers are told about requests from other origins (Fetch, section 3.3 "CORS protocol")."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 #: For what a stock client sends, and for the headers that its `extraHeaders` may name.
@@ -12,6 +13,19 @@ Headers = list[tuple[bytes, bytes]]
 def origin_of(scope: dict[str, Any]) -> str | None:
     origin = _header(scope, b"origin")
     return origin.decode("latin-1") if origin is not None else None
+
+
+def allows(origins: Collection[str], origin: str) -> bool:
+    return "*" in origins or origin in origins
+
+
+def asks_before(scope: dict[str, Any]) -> bool:
+    """Whether a browser asks what it may send, before it does (a preflight)."""
+    return (
+        scope["method"] == "OPTIONS"
+        and _header(scope, b"origin") is not None
+        and _header(scope, b"access-control-request-method") is not None
+    )
 
 
 def cors_headers(origin: str) -> Headers:

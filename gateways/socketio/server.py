@@ -15,7 +15,7 @@ from gateways.protocol import engineio
 from gateways.protocol.engineio import InvalidPacket, Refusal
 from gateways.protocol.errors import CloseCode
 from gateways.socketio.connection import Connection, Consumer, Scope, Settings
-from gateways.socketio.cors import cors_headers, origin_of, preflight_headers
+from gateways.socketio.cors import allows, cors_headers, origin_of, preflight_headers
 from gateways.socketio.wires import PollingWire, Receive, WebSocketWire
 
 VERSION: Final = "4"
@@ -153,7 +153,7 @@ class EngineServer:
         if query.get("EIO") != [VERSION]:
             raise Refused(engineio.UNKNOWN_VERSION)
         origin = origin_of(scope)
-        if origin is not None and not self._allows(origin):
+        if origin is not None and not allows(self._cors_origins, origin):
             raise Refused(engineio.FORBIDDEN)
         return query["sid"][0] if "sid" in query else None
 
@@ -175,12 +175,11 @@ class EngineServer:
         finally:
             del self._connections[connection.sid]
 
-    def _allows(self, origin: str) -> bool:
-        return "*" in self._cors_origins or origin in self._cors_origins
-
     def _cors(self, scope: Scope) -> Headers:
         origin = origin_of(scope)
-        return cors_headers(origin) if origin is not None and self._allows(origin) else []
+        if origin is None or not allows(self._cors_origins, origin):
+            return []
+        return cors_headers(origin)
 
 
 async def _poll(wire: PollingWire, receive: Receive) -> bytes:

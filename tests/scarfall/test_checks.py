@@ -65,7 +65,7 @@ def test_debug_is_named(manage: Manage) -> None:
 
 
 def test_djangos_own_are_there_too(manage: Manage) -> None:
-    assert found(manage, ADMIN_HTTPS="false") == ["security.W004", "security.W012", "security.W016"]
+    assert found(manage, ADMIN_HTTPS="false") == ["security.W012", "security.W016"]
 
 
 def test_a_store_that_throws_away_is_named(manage: Manage) -> None:

@@ -41,7 +41,6 @@ async def test_a_page_may_reach_its_own_port_only(gateway: str) -> None:
     assert directives["default-src"] == "'none'"
     assert directives["script-src"] == directives["style-src"] == "'self'"
     assert directives["connect-src"] == "'self' ws://testserver wss://testserver"
-    assert answer["X-Content-Type-Options"] == "nosniff"
     body = answer.content.decode()
     assert "<script>" not in body
     assert "style=" not in body

@@ -48,6 +48,8 @@ class Gateway:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self.loop = asyncio.get_running_loop()
         if scope["type"] == "http":
+            if scope["path"] == "/fails":
+                raise RuntimeError("as the test asked for")
             headers = [(b"content-length", b"2")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"ok"})

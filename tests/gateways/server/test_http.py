@@ -56,3 +56,20 @@ async def test_a_head_beyond_bounds_is_refused(gateway: Gateway, head: bytes, en
         assert (await client.reader.readline()) == b"HTTP/1.1 400 Bad Request\r\n"
         await gateway.gone()
         assert not gateway.seen
+
+
+async def test_an_error_of_the_app_has_the_headers_of_every_response(gateway: Gateway) -> None:
+    async with tcp(gateway) as client:
+        client.writer.write(b"GET /fails HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await client.reader.read()
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert answer.count(b"content-security-policy: default-src 'none'") == 1
+        assert b"x-content-type-options: nosniff\r\n" in answer
+
+
+async def test_pipelined_requests_have_them_each(gateway: Gateway) -> None:
+    async with tcp(gateway) as client:
+        client.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        for _ in range(3):
+            answer = await client.reader.readuntil(b"\r\n\r\nok")
+            assert answer.count(b"content-security-policy: ") == 1
