@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final, Protocol
 
 import structlog
@@ -54,10 +55,12 @@ class Turn:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._due: list[Outbound] = []
+        # A line that is logged there is of no one request.
+        self._context = Context()
 
     def add(self, outbound: "Outbound") -> None:
         if not self._due:
-            self._loop.call_soon(self._end)
+            self._loop.call_soon(self._end, context=self._context)
         self._due.append(outbound)
 
     def _end(self) -> None:
@@ -90,8 +93,9 @@ class Outbound:
         self._polling = False
         self._dropped = False
         self._closing: asyncio.Task[None] | None = None
-        #: With which code this side closed; None where it did not.
+        #: With which code this side closed, and why; None where it did not.
         self.close_code: int | None = None
+        self.close_reason = ""
 
     @property
     def closed(self) -> bool:
@@ -124,7 +128,7 @@ class Outbound:
         if not self.closed:
             self.flush()
         if not self.closed:  # what waited may have been too much
-            self.close_code = code
+            self.close_code, self.close_reason = code, reason
             self._closing = self._loop.create_task(self._close(code, reason))
 
     async def drained(self) -> None:
@@ -169,7 +173,8 @@ class Outbound:
         self._latest.clear()
         self._dropped = True
         self.close_code = CloseCode.SLOW_CONSUMER
-        self._socket.close_now(self.close_code, "The reader does not keep up.")
+        self.close_reason = "The reader does not keep up."
+        self._socket.close_now(self.close_code, self.close_reason)
 
     async def _close(self, code: int, reason: str) -> None:
         try:

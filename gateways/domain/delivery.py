@@ -26,6 +26,7 @@ from gateways.session import ServiceIdentity
 from gateways.store.inbox import InboxStore, Stored
 from gateways.store.keys import Keys
 from gateways.store.nodes import NodeStore
+from gateways.trail import Trail
 
 #: What only the server may say about a message: a sender's own words under these names are dropped.
 RESERVED_METADATA: Final = ("source", "serviceName", "serviceType", "timestamp")
@@ -40,6 +41,10 @@ class Sender(Struct, frozen=True):
     key: str
     user_id: str | None
     provenance: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.user_id or f"service {self.provenance['serviceName']}"
 
     @classmethod
     def user(cls, user_id: str) -> "Sender":
@@ -67,6 +72,7 @@ class Delivery:
         nodes: NodeStore,
         mailbox: Mailbox,
         allowances: Allowances,
+        trail: Trail,
         *,
         max_message_bytes: int,
         max_recipients: int,
@@ -75,6 +81,7 @@ class Delivery:
         self._nodes = nodes
         self._mailbox = mailbox
         self._allowances = allowances
+        self._trail = trail
         self._max_message_bytes = max_message_bytes
         self._max_recipients = max_recipients
 
@@ -98,15 +105,21 @@ class Delivery:
         if request.message_id is None:
             await self._spend(sender, recipients)
             stored = await inbox.deliver(recipients, body, repeat_key=None, new_epoch=new_epoch())
+            if self._trail.on:
+                self._note(sender, message_id, stored)
             self._nudge(body, stored)
             return _receipt(message_id, stored, accepted_ms)
 
         earlier = await inbox.first_receipt(sender.key, message_id)
         if earlier is not None:
+            if self._trail.on:
+                self._trail.note("sent again", sender.user_id, message_id=message_id)
             return _decode_receipt(earlier)
         await self._spend(sender, recipients)
         repeat_key = Keys.repeat_key(sender.key, message_id)
         stored = await inbox.deliver(recipients, body, repeat_key=repeat_key, new_epoch=new_epoch())
+        if self._trail.on:
+            self._note(sender, message_id, stored)
         self._nudge(body, stored)
         receipt = _encode(_receipt(message_id, stored, accepted_ms))
         return _decode_receipt(await inbox.keep_receipt(sender.key, message_id, receipt))
@@ -147,6 +160,30 @@ class Delivery:
                 f"at most {self._max_message_bytes} are taken."
             )
         return body
+
+    def _note(self, sender: Sender, message_id: str, stored: Sequence[Stored]) -> None:
+        """Of the sender once, and of each recipient."""
+        receipt = _receipt(message_id, stored, 0).recipients
+        self._trail.note(
+            "sent",
+            sender.user_id,
+            message_id=message_id,
+            sent=len(receipt.sent),
+            queued=len(receipt.queued),
+            failed=len(receipt.failed),
+        )
+        for outcome in stored:
+            if self._trail.watches(outcome.user_id):
+                kept = "stored" if outcome.live else "queued"  # nobody is here
+                self._trail.note(
+                    kept if outcome.seq else "not stored",
+                    outcome.user_id,
+                    message_id=message_id,
+                    seq=outcome.seq,
+                    epoch=outcome.epoch,
+                    nodes=" ".join(outcome.nodes),
+                    sender=sender.name,
+                )
 
     def _nudge(self, body: bytes, stored: Sequence[Stored]) -> None:
         by_node: defaultdict[str, list[Placed]] = defaultdict(list)

@@ -23,10 +23,18 @@ from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore
 from gateways.store.keys import Keys
+from gateways.trail import Trail
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey
 
 CODEC: Codec = PlainCodec()
+
+
+async def _publish(user_id: str, report: bytes) -> None:
+    raise AssertionError((user_id, report))
+
+
+NOBODY_LOOKS = Trail("node", _publish)
 
 
 class Reader:
@@ -73,7 +81,7 @@ class World:
         self.keys = Keys(f"test-{secrets.token_hex(6)}:")
         self.inbox = InboxStore(batcher, self.keys, ttl_seconds=60, max_messages=max_messages)
         self.other_epochs = 0
-        self.hub = Hub(self.inbox, on_other_epoch=self._count)
+        self.hub = Hub(self.inbox, NOBODY_LOOKS, on_other_epoch=self._count)
         self.stored: list[bytes] = []
 
     def _count(self) -> None:
@@ -455,7 +463,7 @@ async def heard(reader: Reader) -> list[str]:
 
 @pytest.fixture
 def hub() -> Hub:
-    return Hub(inbox=None, on_other_epoch=lambda: None)  # type: ignore[arg-type]  # statuses need none
+    return Hub(None, NOBODY_LOOKS, on_other_epoch=lambda: None)  # type: ignore[arg-type]  # no inbox
 
 
 @given(order=st.permutations(list(range(2, 9))), seed=st.integers(0, 3))
@@ -463,7 +471,7 @@ def hub() -> Hub:
 async def test_a_late_change_never_undoes_a_newer_one_and_none_is_heard_twice(
     order: list[int], seed: int
 ) -> None:
-    hub = Hub(inbox=None, on_other_epoch=lambda: None)  # type: ignore[arg-type]
+    hub = Hub(None, NOBODY_LOOKS, on_other_epoch=lambda: None)  # type: ignore[arg-type]
     reader = hears(hub)
     for generation in order + order[:seed]:
         hub.on_status(status(generation))
