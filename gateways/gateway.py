@@ -8,6 +8,7 @@ from gateways.connections import Connections
 from gateways.domain.announcer import Announcer
 from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
+from gateways.domain.explanation import Explanations
 from gateways.domain.friends import Friends
 from gateways.domain.limits import Allowances, Door
 from gateways.domain.presence import Presence
@@ -25,6 +26,7 @@ from gateways.reconciler import Reconciler
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.directory import DirectoryStore
+from gateways.store.dossiers import DossierStore
 from gateways.store.durability import Durability, DurabilityStore
 from gateways.store.friends import FriendStore
 from gateways.store.inbox import InboxStore
@@ -144,6 +146,7 @@ class Gateway:
             announcer=self.announcer,
             mailbox=self.mailbox,
         )
+        self.explanations = Explanations(DossierStore(self.redis, keys), config)
         self.tracing = Tracing(nodes, self.mailbox, traces)
         self.recoveries = Recoveries(RecoveryStore(self.redis, keys))
         self.registry = Registry(
