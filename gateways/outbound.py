@@ -55,12 +55,10 @@ class Turn:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._due: list[Outbound] = []
-        # A line that is logged there is of no one request.
-        self._context = Context()
 
     def add(self, outbound: "Outbound") -> None:
         if not self._due:
-            self._loop.call_soon(self._end, context=self._context)
+            self._loop.call_soon(self._end)
         self._due.append(outbound)
 
     def _end(self) -> None:
@@ -68,8 +66,9 @@ class Turn:
         for outbound in due:
             try:
                 outbound.flush()
-            except Exception:
-                log.exception("could not write")
+            except Exception:  # noqa: BLE001  # it is logged
+                # Not in the context of whoever's request was the first of this turn.
+                Context().run(log.exception, "could not write")
                 # What it lost its client would not miss: a session that resumes does.
                 outbound.close(CloseCode.INTERNAL_ERROR, "The gateway failed.")
 

@@ -94,10 +94,21 @@ def format_exception(exc_info: ExcInfo) -> str:
     stays on its line: it may quote what a client sent, which would look like another log line.
     """
     kind, error, trace = exc_info
-    parts = (part.strip("\n") for part in traceback.TracebackException(kind, error, trace).format())
+    whole = traceback.TracebackException(kind, error, trace)
+    _spell_notes(whole)
+    parts = (part.strip("\n") for part in whole.format())
     return "\n".join(
         part if part.lstrip(" |+-").startswith('File "') else spelled(part) for part in parts
     )
+
+
+def _spell_notes(error: traceback.TracebackException) -> None:
+    """They alone are cut into lines before we see them."""
+    if notes := getattr(error, "__notes__", None):
+        error.__notes__ = [spelled(str(note)) for note in notes]
+    for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
+        if other is not None:
+            _spell_notes(other)
 
 
 def config(log_dir: Path, process: str, console_level: str, file_level: str) -> dict[str, Any]:

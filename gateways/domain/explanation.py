@@ -72,7 +72,7 @@ class Explanations:
 _UNKNOWN = Verdict(
     "user",
     fine=False,
-    because="Unknown: this id never connected, nobody wrote to it, and it is on nobody's list.",
+    because="Unknown: this id never connected or wrote, nobody wrote to it, nobody's list has it.",
     advice="Compare it with the `sub` of the user's token, character by character.",
 )
 _BROKEN = Verdict(

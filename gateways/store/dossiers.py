@@ -106,7 +106,7 @@ class DossierStore:
         )
         handed_seq = int(handed or 0)
         waiting = await self._redis.call("XRANGE", inbox, f"({handed_seq}-0", "+", "COUNT", 1)
-        known = (*state, *sessions, friends, friend_of, length)
+        known = (*state, *sessions, friends, friend_of, length, *full_at)
         return Dossier(
             now_ms=int(time[0]) * 1000 + int(time[1]) // 1000,
             exists=any(known),
