@@ -65,15 +65,20 @@ decode = msgspec.msgpack.Decoder(Report).decode
 
 
 class _Identified(Struct):
-    id: str
+    id: str = ""
 
 
 _message = msgspec.json.Decoder(_Identified).decode
 
 
 def message_id(body: bytes) -> str:
-    """A stored message's id. `body` is a MessageBody as JSON."""
-    return _message(body).id
+    """A stored message's id. `body` is a MessageBody as JSON; '' of one that is none: to look does
+    not keep it from being handed over.
+    """
+    try:
+        return _message(body).id
+    except msgspec.DecodeError:
+        return ""
 
 
 class Trail:

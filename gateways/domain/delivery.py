@@ -163,15 +163,16 @@ class Delivery:
 
     def _note(self, sender: Sender, message_id: str, stored: Sequence[Stored]) -> None:
         """Of the sender once, and of each recipient."""
-        receipt = _receipt(message_id, stored, 0).recipients
-        self._trail.note(
-            "sent",
-            sender.user_id,
-            message_id=message_id,
-            sent=len(receipt.sent),
-            queued=len(receipt.queued),
-            failed=len(receipt.failed),
-        )
+        if self._trail.watches(sender.user_id):
+            became = _receipt(message_id, stored, 0).recipients
+            self._trail.note(
+                "sent",
+                sender.user_id,
+                message_id=message_id,
+                sent=len(became.sent),
+                queued=len(became.queued),
+                failed=len(became.failed),
+            )
         for outcome in stored:
             if self._trail.watches(outcome.user_id):
                 kept = "stored" if outcome.live else "queued"  # nobody is here

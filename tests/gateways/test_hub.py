@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gateways import hub as hubs
@@ -23,7 +24,7 @@ from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore
 from gateways.store.keys import Keys
-from gateways.trail import Trail
+from gateways.trail import Trail, message_id
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey
 
@@ -459,6 +460,46 @@ async def heard(reader: Reader) -> list[str]:
     await asyncio.sleep(0)
     await reader.session.outbound.drained()
     return [frame["data"]["status"] for frame in reader.frames]
+
+
+async def test_a_reader_is_no_part_of_the_request_that_showed_the_gap(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[dict[str, Any]] = []
+    real = world.inbox.after
+
+    async def after(user_id: str, seq: int, *, count: int) -> list[Entry]:
+        contexts.append(structlog.contextvars.get_contextvars())
+        return await real(user_id, seq, count=count)
+
+    monkeypatch.setattr(world.inbox, "after", after)
+    reader = world.attach()
+    await world.store(2)
+    with structlog.contextvars.bound_contextvars(request="somebody's"):
+        world.nudge(2)
+    await until(everything(reader, world))
+    assert contexts == [{}]
+
+
+async def test_a_trace_does_not_keep_what_has_no_id_from_its_reader(world: World) -> None:
+    world.hub._trail = Trail("node", _publish)
+    world.hub._trail.on = True
+    world.hub._trail._followed["bob"] = float("inf")
+    noted: list[tuple[Any, ...]] = []
+    world.hub._trail._gather = lambda *step: noted.append(step)  # type: ignore[method-assign]
+    reader = world.attach()
+    await world.store(2)
+    world.nudge(1, 1)
+    await until(lambda: len(reader.seqs) == 1)
+    world.nudge(2)
+    await until(lambda: len(reader.seqs) == 2)
+    assert [(step, details["seq"]) for _, step, details in noted] == [
+        ("handed", 1),
+        ("repeated", 1),
+        ("handed", 2),
+    ]
+    assert message_id(b"no JSON") == message_id(world.stored[1]) == ""
+    assert message_id(b'{"id":"mine","message":"x"}') == "mine"
 
 
 @pytest.fixture
