@@ -12,7 +12,7 @@ from gateways.domain.delivery import Sender
 from gateways.domain.explanation import Explanation, Verdict
 from gateways.gateway import Gateway
 from gateways.protocol.errors import RateLimited
-from gateways.protocol.events import SendMessage
+from gateways.protocol.events import SendMessage, now_ms
 from gateways.store.keys import Keys
 from gateways.store.limits import Rate
 from tests.conftest import MakeGateway
@@ -110,8 +110,12 @@ async def test_a_node_that_died_and_is_not_buried(
     said = await looks(node, "Looks online, but no socket")
     assert "no other node lives to bury it" in said.because
     await redis.hset(keys.claims, node.node_id, "other")
+    # Whoever claims it puts its lease off, so that nobody else buries it.
+    await redis.zadd(keys.leases, {node.node_id: now_ms() + 60_000})
+    assert not (await explain(node)).sessions[0].node_lives
     assert "being buried by node other" in (await looks(node, "Looks online, but")).because
     await redis.hdel(keys.claims, node.node_id)
+    await redis.zadd(keys.leases, {node.node_id: 1})
     other = await make_gateway(dataclasses.replace(config, node_lease_seconds=60))
     said = await looks(other, "Looks offline because no session stands")  # buried by the other
     assert not said.fine
@@ -155,6 +159,12 @@ async def test_a_session_that_lags(gateway: Gateway, redis: "Redis", keys: Keys)
             await redis.xadd(keys.inbox("bob"), {"b": "{}", "t": 1_700_000_000_000}, f"{seq}-0")
         said = verdict(await explain(gateway), "messages")
         assert said.because.startswith("Does not get 3 messages though a session stands")
+        # What waits now has just come.
+        await redis.hset(keys.state("bob"), mapping={"seq": 4, "handed": 3})
+        await redis.xadd(keys.inbox("bob"), {"b": "{}", "t": now_ms()}, "4-0")
+        said = verdict(await explain(gateway), "messages")
+        assert said.fine
+        assert said.because == "1 message on the way just now."
 
 
 @pytest.mark.parametrize("kept", [2, 5])
