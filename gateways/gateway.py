@@ -8,6 +8,7 @@ from gateways.connections import Connections
 from gateways.domain.announcer import Announcer
 from gateways.domain.delivery import Delivery
 from gateways.domain.directory import Directory
+from gateways.domain.explanation import Explanations
 from gateways.domain.friends import Friends
 from gateways.domain.limits import Allowances, Door
 from gateways.domain.logins import Logins
@@ -17,6 +18,7 @@ from gateways.domain.registry import Registry
 from gateways.domain.service_sessions import ServiceSessions
 from gateways.domain.sessions import Sessions
 from gateways.domain.tokens import TokenVerifier
+from gateways.domain.tracing import Tracing
 from gateways.hub import Hub
 from gateways.mailbox import ChannelLayer, Mailbox
 from gateways.node import Node
@@ -25,6 +27,7 @@ from gateways.reconciler import Reconciler
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.directory import DirectoryStore
+from gateways.store.dossiers import DossierStore
 from gateways.store.durability import Durability, DurabilityStore
 from gateways.store.friends import FriendStore
 from gateways.store.inbox import InboxStore
@@ -34,6 +37,8 @@ from gateways.store.nodes import NodeStore
 from gateways.store.recoveries import RecoveryStore
 from gateways.store.service_sessions import ServiceSessionStore
 from gateways.store.sessions import SessionStore
+from gateways.store.traces import TraceStore
+from gateways.trail import Trail
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -49,8 +54,9 @@ class Gateway:
     ) -> None:
         self.config = config
         self.node_id = secrets.token_hex(6)
+        client = redis or connect(config.redis_url, timeout_seconds=config.redis_timeout_seconds)
         self.redis = Batcher(
-            redis or connect(config.redis_url, timeout_seconds=config.redis_timeout_seconds),
+            client,
             timeout_seconds=config.redis_timeout_seconds,
             fsync=config.durability is Durability.FSYNC,
         )
@@ -72,10 +78,17 @@ class Gateway:
         friends = FriendStore(self.redis, keys)
         directory = DirectoryStore(self.redis, keys)
 
+        traces = TraceStore(self.redis, keys, client)
+
+        self.trail = Trail(self.node_id, traces.publish)
         self.connections = Connections()
         self.turn = Turn()
         # What follows a lambda here comes later, and is not there yet.
-        self.hub = Hub(inbox, on_other_epoch=lambda: self.node.reconcile_now())  # noqa: PLW0108
+        self.hub = Hub(
+            inbox,
+            self.trail,
+            on_other_epoch=lambda: self.node.reconcile_now(),  # noqa: PLW0108
+        )
         self.mailbox = Mailbox(
             layer,
             self.hub,
@@ -85,10 +98,15 @@ class Gateway:
             timeout_seconds=config.redis_timeout_seconds,
             on_hearing_again=lambda: self.node.reconcile_now(after_silence=True),
             on_service_changed=lambda name: self.service_sessions.on_changed(name),  # noqa: PLW0108
+            on_trace=self.trail.follow,
         )
         self.tokens = TokenVerifier()
         self.announcer = Announcer(
-            sessions=sessions, friends=friends, directory=directory, mailbox=self.mailbox
+            sessions=sessions,
+            friends=friends,
+            directory=directory,
+            mailbox=self.mailbox,
+            trail=self.trail,
         )
         self.presence = Presence(
             node_id=self.node_id,
@@ -96,6 +114,7 @@ class Gateway:
             nodes=nodes,
             announcer=self.announcer,
             hub=self.hub,
+            trail=self.trail,
             offline_grace_seconds=config.offline_grace_seconds,
         )
         limits = LimitStore(self.redis, keys)
@@ -111,6 +130,7 @@ class Gateway:
             nodes,
             self.mailbox,
             Allowances(limits, messages=config.messages, recipients=config.recipients),
+            self.trail,
             max_message_bytes=config.max_message_bytes,
             max_recipients=config.max_recipients,
         )
@@ -128,6 +148,8 @@ class Gateway:
             announcer=self.announcer,
             mailbox=self.mailbox,
         )
+        self.explanations = Explanations(DossierStore(self.redis, keys), config)
+        self.tracing = Tracing(nodes, self.mailbox, traces)
         self.recoveries = Recoveries(RecoveryStore(self.redis, keys))
         self.registry = Registry(
             limits,
@@ -161,6 +183,7 @@ class Gateway:
                 sessions=sessions,
                 friends=friends,
             ),
+            trail=self.trail,
             sweep=self.sessions.sweep,
             nodes=nodes,
             sessions=sessions,
@@ -186,5 +209,6 @@ class Gateway:
         await self.registry.close()
         await self.mailbox.flushed(timeout_seconds=self.config.redis_timeout_seconds)
         await self.node.stop()
+        await self.trail.stop()
         self.tokens.close()
         await self.redis.close()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import Context
 from typing import Final
 
 import structlog
@@ -17,6 +18,7 @@ from gateways.protocol.events import StatusUpdate, timestamp
 from gateways.session import Session
 from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import InboxStore
+from gateways.trail import PUSHED, READ, Trail, message_id
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +44,14 @@ _NONE: Final[Mapping[str, Session]] = {}
 
 
 class Hub:
-    def __init__(self, inbox: InboxStore, *, on_other_epoch: Callable[[], None]) -> None:
+    def __init__(
+        self, inbox: InboxStore, trail: Trail, *, on_other_epoch: Callable[[], None]
+    ) -> None:
         """`on_other_epoch` is called where a message belongs to another epoch than its recipient's
         session: one of the two knows less than the store.
         """
         self._inbox = inbox
+        self._trail = trail
         self._on_other_epoch = on_other_epoch
         self._sessions: dict[str, dict[str, Session]] = {}
         #: User → generation and status of the newest change that was told here.
@@ -100,7 +105,7 @@ class Hub:
         """The session's history begins after `position`; it follows, then what is new."""
         session.epoch = epoch
         session.opened_ms = session.opened_ms or opened_ms
-        self._hand_over(session, session.order.place(position, newest))
+        self._hand_over(session, session.order.place(position, newest), PUSHED)
         self._catch_up(session, patience_seconds=0)
 
     def displace(self, session: Session, order: Order) -> None:
@@ -130,10 +135,25 @@ class Hub:
                 session.hand_over(seq, body)
                 self._handed.add(session)
                 metrics.messages_delivered.add()
+                if self._trail.on:
+                    self._trail.handed(session, seq, body, PUSHED)
                 continue
-            self._hand_over(session, session.order.offer(seq, body))
+            if self._trail.on and self._trail.watches(user_id):
+                self._note_order(session, seq, body)
+            self._hand_over(session, session.order.offer(seq, body), PUSHED)
             if session.order.behind:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
+
+    def _note_order(self, session: Session, seq: int, body: bytes) -> None:
+        position = session.order.position
+        self._trail.note(
+            "repeated" if seq <= position else "out of order",
+            session.user_id,
+            message_id=message_id(body),
+            seq=seq,
+            position=position,
+            session_id=session.session_id,
+        )
 
     def on_status(self, nudge: StatusNudge) -> None:
         """Tell the watchers, unless they know. A session hears of changes since it was opened: its
@@ -165,6 +185,14 @@ class Hub:
                     frame = session.codec.push("user_status_update", update)
                     frames[session.codec] = frame
                 session.outbound.write_latest(nudge.user_id, frame)
+                if self._trail.on:
+                    self._trail.note(
+                        "told",
+                        watcher,
+                        friend_id=nudge.user_id,
+                        status=update.status,
+                        session_id=session.session_id,
+                    )
 
     def on_broadcast(self, nudge: BroadcastNudge) -> None:
         if len(self._broadcasts) >= MAX_BROADCASTS:
@@ -172,7 +200,8 @@ class Hub:
             return
         self._broadcasts.append(nudge.body)
         if self._broadcaster is None or self._broadcaster.done():
-            self._broadcaster = asyncio.get_running_loop().create_task(self._broadcast())
+            loop = asyncio.get_running_loop()
+            self._broadcaster = loop.create_task(self._broadcast(), context=Context())
 
     async def _broadcast(self) -> None:
         """To everybody here, in order, and with a pause for everything else now and then."""
@@ -217,16 +246,20 @@ class Hub:
         """The store could not be told: it is to be, the next time."""
         self._untold = handed
 
-    def _hand_over(self, session: Session, messages: list[Numbered]) -> None:
+    def _hand_over(self, session: Session, messages: list[Numbered], how: str) -> None:
         for seq, body in messages:
             session.hand_over(seq, body)
             self._handed.add(session)
+            if self._trail.on:
+                self._trail.handed(session, seq, body, how)
         metrics.messages_delivered.add(len(messages))
 
     def _catch_up(self, session: Session, *, patience_seconds: float) -> None:
         if not session.order.behind or session.session_id in self._readers:
             return
-        task = asyncio.get_running_loop().create_task(self._read(session, patience_seconds))
+        # Whoever's message showed it to be behind: its reader is no part of that request.
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._read(session, patience_seconds), context=Context())
         self._readers[session.session_id] = task
 
     async def _read(self, session: Session, patience_seconds: float) -> None:
@@ -241,10 +274,15 @@ class Hub:
         except Hole as hole:
             # It fell too far behind, and the inbox was trimmed: a resume tells its client so, with
             # the reason.
-            log.warning("hole", session_id=session.session_id, what=str(hole))
+            log.warning(
+                "hole",
+                user_id=session.user_id,
+                session_id=session.session_id,
+                what=str(hole),
+            )
             session.end(CloseCode.SLOW_CONSUMER, "The inbox went on without this session.")
         except Exception:
-            log.exception("reader failed", session_id=session.session_id)
+            log.exception("reader failed", user_id=session.user_id, session_id=session.session_id)
             session.end(CloseCode.INTERNAL_ERROR, "The gateway failed.")
         finally:
             # Not by a callback, which would run a turn later: a gap seen in between would find no
@@ -257,7 +295,7 @@ class Hub:
         """Read the inbox until the session has what there is, at the pace of its socket."""
         order = session.order
         if not order.stored:
-            self._hand_over(session, order.pass_over())
+            self._hand_over(session, order.pass_over(), PUSHED)
         while order.behind:
             order.reading = True
             try:
@@ -273,7 +311,7 @@ class Hub:
             for entry in page:
                 messages = order.read([(entry.seq, entry.body)])
                 metrics.messages_recovered.add(len(messages))
-                self._hand_over(session, messages)
+                self._hand_over(session, messages, READ)
                 unsent += len(entry.body)
                 if unsent > session.outbound.stretch_bytes or entry is page[-1]:
                     await session.outbound.drained()

@@ -3,13 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final, Protocol
 
 import structlog
 
 from gateways import metrics, nudges
 from gateways.connections import Connections
-from gateways.nudges import BroadcastNudge, CloseNudge, Echo, MessageNudge, Nudge, StatusNudge
+from gateways.nudges import (
+    BroadcastNudge,
+    CloseNudge,
+    Echo,
+    MessageNudge,
+    Nudge,
+    StatusNudge,
+    TraceNudge,
+)
 from gateways.store.errors import StoreUnavailable
 from services_registry import notices
 
@@ -63,9 +72,11 @@ class Mailbox:
         timeout_seconds: float,
         on_hearing_again: Callable[[], None],
         on_service_changed: Callable[[str], None],
+        on_trace: Callable[[str], None],
     ) -> None:
         """`on_hearing_again` is called when the node hears again after it may have missed
-        something; `on_service_changed` with the name that the registry sent a notice of.
+        something; `on_service_changed` with the name that the registry sent a notice of;
+        `on_trace` with the user whom an operator traces.
         """
         self._layer = layer
         self._receiver = receiver
@@ -75,6 +86,7 @@ class Mailbox:
         self._timeout_seconds = timeout_seconds
         self._on_hearing_again = on_hearing_again
         self._on_service_changed = on_service_changed
+        self._on_trace = on_trace
         #: Whether the registry's notices reach this node's channel.
         self._noticing = False
         self._waiting: dict[str, list[Nudge]] = {}
@@ -123,7 +135,9 @@ class Mailbox:
             return
         waiting.append(nudge)
         if node_id not in self._senders:
-            task = asyncio.get_running_loop().create_task(self._send_waiting(node_id))
+            # For all who give it nudges: a line that it logs is of no one request.
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(self._send_waiting(node_id), context=Context())
             self._senders[node_id] = task
 
     async def _send_waiting(self, node_id: str) -> None:
@@ -235,6 +249,8 @@ class Mailbox:
                 self._connections.on_close(nudge)
             case BroadcastNudge():
                 self._receiver.on_broadcast(nudge)
+            case TraceNudge(user_id):
+                self._on_trace(user_id)
             case Echo(count):
                 self._hear(count)
 

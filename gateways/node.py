@@ -27,6 +27,7 @@ from gateways.reconciler import Reconciler
 from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
 from gateways.store.sessions import SessionStore
+from gateways.trail import Trail
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,7 @@ class Node:
         announcer: Announcer,
         service_sessions: ServiceSessions,
         reconciler: Reconciler,
+        trail: Trail,
         sweep: Callable[[], AsyncIterator[Any]],
         nodes: NodeStore,
         sessions: SessionStore,
@@ -60,6 +62,7 @@ class Node:
         self._presence = presence
         self._announcer = announcer
         self._reconciler = reconciler
+        self._trail = trail
         self._service_sessions = service_sessions
         self._sweep = sweep
         self._nodes = nodes
@@ -192,6 +195,9 @@ class Node:
             async for user_ids in self._nodes.users(dead_node_id):
                 removed, untold = await self._sessions.reap(user_ids, dead_node_id)
                 buried += removed
+                if self._trail.on:
+                    for user_id in user_ids:
+                        self._trail.note("buried", user_id, dead_node=dead_node_id)
                 for transition in untold:
                     self._announcer.announce(transition)
                 # Should this node die over it, another finds them where it found them.

@@ -43,13 +43,19 @@ class BroadcastNudge(Struct, frozen=True, tag="b", array_like=True):
     body: bytes
 
 
+class TraceNudge(Struct, frozen=True, tag="t", array_like=True):
+    """An operator traces this user: for a while the node is to report what happens to them."""
+
+    user_id: str
+
+
 class Echo(Struct, frozen=True, tag="e", array_like=True):
     """A node's word to itself: that it comes back shows that the node is not deaf."""
 
     count: int
 
 
-Nudge = MessageNudge | StatusNudge | CloseNudge | BroadcastNudge | Echo
+Nudge = MessageNudge | StatusNudge | CloseNudge | BroadcastNudge | TraceNudge | Echo
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[Nudge]).decode

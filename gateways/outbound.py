@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Final, Protocol
 
 import structlog
@@ -70,8 +71,9 @@ class Turn:
         for outbound in due:
             try:
                 outbound.flush()
-            except Exception:
-                log.exception("could not write")
+            except Exception:  # noqa: BLE001  # it is logged
+                # Not in the context of whoever's request was the first of this turn.
+                Context().run(log.exception, "could not write")
                 # What it lost its client would not miss: a session that resumes does.
                 outbound.close(CloseCode.INTERNAL_ERROR, "The gateway failed.")
 
@@ -95,8 +97,9 @@ class Outbound:
         self._polling = False
         self._dropped = False
         self._closing: asyncio.Task[None] | None = None
-        #: With which code this side closed; None where it did not.
+        #: With which code this side closed, and why; None where it did not.
         self.close_code: int | None = None
+        self.close_reason = ""
 
     @property
     def closed(self) -> bool:
@@ -133,7 +136,7 @@ class Outbound:
         if not self.closed:
             self.flush()
         if not self.closed:  # what waited may have been too much
-            self.close_code = code
+            self.close_code, self.close_reason = code, reason
             metrics.closes.add(str(int(code)))
             self._closing = self._loop.create_task(self._close(code, reason))
 
@@ -181,7 +184,8 @@ class Outbound:
         self.close_code = CloseCode.SLOW_CONSUMER
         metrics.slow_consumers.add()
         metrics.closes.add(str(int(self.close_code)))
-        self._socket.close_now(self.close_code, "The reader does not keep up.")
+        self.close_reason = "The reader does not keep up."
+        self._socket.close_now(self.close_code, self.close_reason)
 
     async def _close(self, code: int, reason: str) -> None:
         try:

@@ -1,7 +1,9 @@
 """The composition root: which application serves which port, and what each is built from."""
 
 import asyncio
+import itertools
 import os
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +16,7 @@ _django = get_asgi_application()
 import structlog
 from channels.layers import get_channel_layer
 from django.conf import settings
+from structlog.contextvars import bind_contextvars
 
 from gateways import vitals
 from gateways.config import Config
@@ -38,6 +41,9 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Any], Awaitable[None]]
 
 SOCKETIO_PATHS = ("/socket.io/", "/socket.io")
+
+#: HTTP requests' ids in the log.
+_requests = itertools.count(secrets.randbits(32))
 
 
 def gateway_config() -> Config:
@@ -109,6 +115,10 @@ class GatewayApplication:
         self._socketio = self._engine_server(consumer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # The server has a task, and so a context, for each. A socket's requests have ids of
+            # their own (gateways/consumers/request_id.py).
+            bind_contextvars(request=f"{next(_requests) & 0xFFFFFFFF:08x}")
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["path"] in SOCKETIO_PATHS:

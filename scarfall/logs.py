@@ -1,19 +1,25 @@
-"""Logs: readable lines on stderr, JSON lines in LOG_DIR, one file for each process."""
+"""Logs: readable lines on stderr, JSON lines in LOG_DIR, one file for each process.
+
+What clients name, as users, services, origins and paths, may be in a line; what a terminal would
+obey in it, or what would begin another line, is spelled out.
+"""
 
 from __future__ import annotations
 
 import logging.config
 import re
 import sys
+import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from scarfall.variable import BadVariable
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 # Tokens come in query strings, subprotocols and headers, and libraries log those.
 _SECRET = re.compile(
@@ -36,27 +42,97 @@ def mask_secrets(_logger: WrappedLogger, _method: str, line: Any) -> Any:
     return _SECRET.sub(lambda match: f"{match['name'] or match['jwt']}***", line)
 
 
-def drop_color_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Uvicorn gives its messages twice, once with escape codes."""
+def drop_extras(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Uvicorn gives its messages twice, once with escape codes; Django gives the whole request,
+    under the name of our own requests' ids.
+    """
     event.pop("color_message", None)
+    event.pop("request", None)
     return event
+
+
+#: The only texts of several lines. None of them is a client's: see `format_exception`.
+_OF_LINES: Final = ("exception", "stack")
+
+
+def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The last before a line is rendered: plain values only, and no control character in them."""
+    for name, value in event.items():
+        if name in _OF_LINES:
+            event[name] = "\n".join(map(spelled, str(value).split("\n")))
+        else:
+            event[name] = _plain(value)
+    return event
+
+
+def spelled(text: str) -> str:
+    """The text with all that is not to be seen as an escape: control characters and escape codes,
+    line ends of every kind, directions of writing, lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return spelled(value)
+        case Mapping():
+            return {spelled(str(name)): _plain(each) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(each) for each in value]
+    return spelled(repr(value))
+
+
+def format_exception(exc_info: ExcInfo) -> str:
+    """A trace without local variables, which are tokens, keys and messages. An exception's message
+    stays on its line: it may quote what a client sent, which would look like another log line.
+    """
+    kind, error, trace = exc_info
+    whole = traceback.TracebackException(kind, error, trace)
+    _spell_notes(whole)
+    parts = (part.strip("\n") for part in whole.format())
+    return "\n".join(
+        part if part.lstrip(" |+-").startswith('File "') else spelled(part) for part in parts
+    )
+
+
+def _spell_notes(error: traceback.TracebackException) -> None:
+    """They alone are cut into lines before we see them."""
+    if notes := getattr(error, "__notes__", None):
+        error.__notes__ = [spelled(str(note)) for note in notes]
+    for other in (error.__cause__, error.__context__, *(error.exceptions or ())):
+        if other is not None:
+            _spell_notes(other)
 
 
 def config(log_dir: Path, process: str, console_level: str, file_level: str) -> dict[str, Any]:
     """Django's LOGGING; `configure` below applies it."""
-    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    foreign = [structlog.stdlib.ExtraAdder(), drop_extras, *_SHARED]
+    readied = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.ExceptionRenderer(format_exception),
+        spell_out,
+    ]
+    levels = logging.getLevelNamesMapping()
+    # What no handler takes is not made at all.
+    lowest = min(console_level, file_level, key=lambda name: levels[name.upper()]).upper()
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
             "console": {
                 "()": "structlog.stdlib.ProcessorFormatter",
-                "foreign_pre_chain": [*_SHARED, structlog.stdlib.ExtraAdder(), drop_color_message],
+                "foreign_pre_chain": foreign,
                 "processors": [
-                    remove_meta,
+                    *readied,
                     structlog.dev.ConsoleRenderer(
                         colors=sys.stderr.isatty(),
-                        # Rich's tracebacks show local variables: tokens, keys, messages.
                         exception_formatter=structlog.dev.plain_traceback,
                     ),
                     mask_secrets,
@@ -64,10 +140,9 @@ def config(log_dir: Path, process: str, console_level: str, file_level: str) -> 
             },
             "json": {
                 "()": "structlog.stdlib.ProcessorFormatter",
-                "foreign_pre_chain": [*_SHARED, structlog.stdlib.ExtraAdder(), drop_color_message],
+                "foreign_pre_chain": foreign,
                 "processors": [
-                    remove_meta,
-                    structlog.processors.format_exc_info,
+                    *readied,
                     structlog.processors.EventRenamer("message"),
                     structlog.processors.JSONRenderer(),
                     mask_secrets,
@@ -91,8 +166,10 @@ def config(log_dir: Path, process: str, console_level: str, file_level: str) -> 
                 "level": file_level,
             },
         },
-        "root": {"handlers": ["console", "file"], "level": "DEBUG"},
+        # A library at debug may log what it carries: frames, with tokens and messages in them.
+        "root": {"handlers": ["console", "file"], "level": "INFO" if lowest == "DEBUG" else lowest},
         "loggers": {
+            **{name: {"level": lowest} for name in ("gateways", "scarfall", "services_registry")},
             # At info they hold paths with their query strings, and a line for each connection.
             "uvicorn.error": {"level": "WARNING"},
             "uvicorn.access": {"level": "CRITICAL", "propagate": False},

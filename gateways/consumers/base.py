@@ -15,10 +15,12 @@ from typing import Any, ClassVar, Final
 
 import structlog
 from channels.consumer import AsyncConsumer
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from gateways import metrics
 from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
+from gateways.consumers.request_id import RequestId
 from gateways.domain.limits import Pace
 from gateways.gateway import Gateway
 from gateways.outbound import AsgiSocket, Outbound, Send
@@ -45,6 +47,7 @@ from gateways.protocol.events import (
 )
 from gateways.session import ServiceSession, Session
 from gateways.store.errors import StoreUnavailable
+from gateways.trail import MAX_TEXT
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +77,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     socket_id: str
     #: The peer's address; '' where the server does not know it.
     address: str
+    #: Whose it is, once a token said so.
+    user_id: str | None = None
+    #: With which code the peer closed it.
+    left_with: int | None = None
     #: Set once the socket has authenticated.
     session: Session | ServiceSession | None = None
 
@@ -104,6 +111,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         self.outbound = self._make_outbound(scope, send)
         self.socket_id = f"{self.gateway.node_id}.{secrets.token_hex(8)}"
         self.address = (scope.get("client") or ("",))[0]
+        # Over polling this task began with a request of its own, and may serve several sockets.
+        clear_contextvars()
+        self._request_id = RequestId(self.socket_id)
+        bind_contextvars(request=self._request_id, session=self.socket_id)
         if not self.limited:
             await self._serve(handshake, receive)
             return
@@ -132,6 +143,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             # Whatever ended the socket: this runs once, and waits for nobody.
             self.gateway.connections.leave(self.socket_id)
             self.deadlines.stop()
+            if self.user_id is not None:
+                bind_contextvars(user=self.user_id)
+            if self.gateway.trail.on:
+                self._note_end()
             self.gone(goodbye=goodbye and not self.outbound.closed)
 
     # --- for the gateways -------------------------------------------------------------------------
@@ -150,7 +165,9 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
-                return message.get("code") in GOODBYES
+                self.left_with = message.get("code")
+                return self.left_with in GOODBYES
+            self._request_id.number += 1
             if not self.outbound.closed:
                 frame = message.get("text")
                 refusal = self._pace.take(_size(frame or message.get("bytes") or ""))
@@ -186,6 +203,8 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
     def _dispatch(self, inbound: Inbound) -> Awaitable[Payload]:
         if inbound.refusal is not None:
             raise inbound.refusal
+        if self.gateway.trail.logs:
+            log.debug("request", event_name=inbound.event[:MAX_TEXT])
         handler = self.handlers.get(inbound.event)
         if handler is None:
             raise UnknownEvent(f"{inbound.event!r} is no event of this gateway.")
@@ -225,6 +244,8 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
 
     def _fail(self, error: GatewayError, inbound: Inbound | None) -> None:
         metrics.failures.add(error.code)
+        if self.gateway.trail.on:
+            self._note_refusal(error.code, inbound, error.retry_after_ms)
         failure = Failure.of(error)
         if inbound is not None and inbound.request_id is not None:
             self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
@@ -234,12 +255,38 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             self.outbound.close(error.close_code, str(error))
 
     def _refuse(self, error: AuthenticationFailed, inbound: Inbound | None) -> None:
+        if self.gateway.trail.on:
+            self._note_refusal(error.code, inbound)
         payload = AuthenticationError(error.code, str(error))
         self.push("authentication_error", payload)
         if inbound is not None and inbound.request_id is not None:
             failure = Failure(code=error.code, error=str(error), timestamp=timestamp())
             self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
         self.outbound.close(error.close_code, str(error))
+
+    def _note_refusal(
+        self, code: str, inbound: Inbound | None, retry_after_ms: int | None = None
+    ) -> None:
+        self.gateway.trail.note(
+            "refused",
+            self.user_id,
+            code=code,
+            event_name=inbound.event[:MAX_TEXT] if inbound else None,
+            retry_after_ms=retry_after_ms,
+            session_id=self.socket_id,
+            address=self.address,
+        )
+
+    def _note_end(self) -> None:
+        closed = self.outbound.close_code
+        self.gateway.trail.note(
+            "disconnected",
+            self.user_id,
+            by="client" if closed is None else "gateway",
+            code=self.left_with if closed is None else closed,
+            reason=self.outbound.close_reason,
+            session_id=self.socket_id,
+        )
 
     def push(self, event: str, payload: Payload) -> None:
         self.outbound.write(self.codec.push(event, payload))

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
+from structlog.contextvars import bind_contextvars
+
 from gateways.consumers.authentications import counted_authentication
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
@@ -199,6 +201,7 @@ class InternalConsumer(GatewayConsumer):
         )
         await self.gateway.service_sessions.begin(session)
         self.session = session
+        bind_contextvars(service=service.name)
         return session
 
 

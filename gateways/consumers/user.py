@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import ClassVar, Final
 
 from msgspec import UNSET, structs
+from structlog.contextvars import bind_contextvars
 
 from gateways import metrics
 from gateways.consumers.authentications import counted_authentication
@@ -158,6 +159,8 @@ class UserConsumer(GatewayConsumer):
     async def _open(
         self, identity: Identity, device_id: str | None, resume: tuple[str, int] | None
     ) -> tuple[Session, Opened]:
+        self.user_id = identity.user_id
+        bind_contextvars(user=self.user_id)
         if not self.gateway.node.serving:
             raise Unavailable("This gateway process takes no new sessions now.")
         self.gateway.door.admit()
@@ -192,7 +195,24 @@ class UserConsumer(GatewayConsumer):
         self.session = session
         self.deadlines.clear("auth")
         self._set_deadlines(session)
+        if self.gateway.trail.on:
+            self._note_beginning(opened, resume)
         return session, opened
+
+    def _note_beginning(self, opened: Opened, resume: tuple[str, int] | None) -> None:
+        self.gateway.trail.note(
+            "connected",
+            self.user_id,
+            session_id=self.socket_id,
+            device_id=self._record.device_id,
+            address=self.address,
+            resumed_after=resume[1] if resume else None,
+            lost=opened.reason,
+            missed=opened.missed,
+            position=opened.position,
+            seq=opened.seq,
+            epoch=opened.epoch,
+        )
 
     async def _keep_recoverable(self, session: Session, opened: Opened) -> None:
         """Where the store does not take it, the client authenticates anew should it come back."""

@@ -12,6 +12,7 @@ costs a few batches, and a lone change waits for nobody.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import Context
 from itertools import islice
 from typing import Final
 
@@ -25,6 +26,7 @@ from gateways.store.errors import StoreUnavailable
 from gateways.store.friends import FriendStore
 from gateways.store.records import Transition
 from gateways.store.sessions import SessionStore
+from gateways.trail import Trail
 
 log = structlog.get_logger(__name__)
 
@@ -41,11 +43,13 @@ class Announcer:
         friends: FriendStore,
         directory: DirectoryStore,
         mailbox: Mailbox,
+        trail: Trail,
     ) -> None:
         self._sessions = sessions
         self._friends = friends
         self._directory = directory
         self._mailbox = mailbox
+        self._trail = trail
         #: The newest change of each user that waits, and of each that is being told.
         self._waiting: dict[str, Transition] = {}
         self._telling: dict[str, Transition] = {}
@@ -64,7 +68,9 @@ class Announcer:
                 return
         self._waiting[user_id] = transition
         if self._teller is None:
-            self._teller = asyncio.get_running_loop().create_task(self._tell_waiting())
+            # For all whose changes wait: a line that it logs is of no one request.
+            loop = asyncio.get_running_loop()
+            self._teller = loop.create_task(self._tell_waiting(), context=Context())
 
     def __contains__(self, user_id: str) -> bool:
         return user_id in self._waiting or user_id in self._telling
@@ -165,6 +171,15 @@ class Announcer:
             for watcher in those:
                 for node_id in nodes[watcher]:
                     held[node_id].append(watcher)
+            if self._trail.on:
+                self._trail.note(
+                    "announced",
+                    transition.user_id,
+                    status="online" if transition.online else "offline",
+                    generation=transition.generation,
+                    friends=len(those),
+                    nodes=" ".join(held),
+                )
             for node_id, here in held.items():
                 self._mailbox.send(
                     node_id,

@@ -28,6 +28,7 @@ from gateways.session import ServiceIdentity
 from gateways.store.inbox import InboxStore, Stored
 from gateways.store.keys import Keys
 from gateways.store.nodes import NodeStore
+from gateways.trail import Trail
 
 #: What only the server may say about a message: a sender's own words under these names are dropped.
 RESERVED_METADATA: Final = ("source", "serviceName", "serviceType", "timestamp")
@@ -42,6 +43,10 @@ class Sender(Struct, frozen=True):
     key: str
     user_id: str | None
     provenance: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.user_id or f"service {self.provenance['serviceName']}"
 
     @classmethod
     def user(cls, user_id: str) -> "Sender":
@@ -69,6 +74,7 @@ class Delivery:
         nodes: NodeStore,
         mailbox: Mailbox,
         allowances: Allowances,
+        trail: Trail,
         *,
         max_message_bytes: int,
         max_recipients: int,
@@ -77,6 +83,7 @@ class Delivery:
         self._nodes = nodes
         self._mailbox = mailbox
         self._allowances = allowances
+        self._trail = trail
         self._max_message_bytes = max_message_bytes
         self._max_recipients = max_recipients
 
@@ -101,17 +108,23 @@ class Delivery:
         if request.message_id is None:
             await self._spend(sender, recipients)
             stored = await inbox.deliver(recipients, body, repeat_key=None, new_epoch=new_epoch())
+            if self._trail.on:
+                self._note(sender, message_id, stored)
             self._nudge(body, stored, accepted_us)
-            return _receipt(message_id, stored, accepted_ms)
+            return _counted(_receipt(message_id, stored, accepted_ms))
 
         earlier = await inbox.first_receipt(sender.key, message_id)
         if earlier is not None:
+            if self._trail.on:
+                self._trail.note("sent again", sender.user_id, message_id=message_id)
             return _decode_receipt(earlier)
         await self._spend(sender, recipients)
         repeat_key = Keys.repeat_key(sender.key, message_id)
         stored = await inbox.deliver(recipients, body, repeat_key=repeat_key, new_epoch=new_epoch())
+        if self._trail.on:
+            self._note(sender, message_id, stored)
         self._nudge(body, stored, accepted_us)
-        receipt = _encode(_receipt(message_id, stored, accepted_ms))
+        receipt = _encode(_counted(_receipt(message_id, stored, accepted_ms)))
         return _decode_receipt(await inbox.keep_receipt(sender.key, message_id, receipt))
 
     async def _spend(self, sender: Sender, recipients: Sequence[str]) -> None:
@@ -151,6 +164,31 @@ class Delivery:
             )
         return body
 
+    def _note(self, sender: Sender, message_id: str, stored: Sequence[Stored]) -> None:
+        """Of the sender once, and of each recipient."""
+        if self._trail.watches(sender.user_id):
+            became = _receipt(message_id, stored, 0).recipients
+            self._trail.note(
+                "sent",
+                sender.user_id,
+                message_id=message_id,
+                sent=len(became.sent),
+                queued=len(became.queued),
+                failed=len(became.failed),
+            )
+        for outcome in stored:
+            if self._trail.watches(outcome.user_id):
+                kept = "stored" if outcome.live else "queued"  # nobody is here
+                self._trail.note(
+                    kept if outcome.seq else "not stored",
+                    outcome.user_id,
+                    message_id=message_id,
+                    seq=outcome.seq,
+                    epoch=outcome.epoch,
+                    nodes=" ".join(outcome.nodes),
+                    sender=sender.name,
+                )
+
     def _nudge(self, body: bytes, stored: Sequence[Stored], accepted_us: int) -> None:
         by_node: defaultdict[str, list[Placed]] = defaultdict(list)
         for outcome in stored:
@@ -164,17 +202,22 @@ def _receipt(message_id: str, stored: Sequence[Stored], accepted_ms: int) -> Rec
     sent = [outcome.user_id for outcome in stored if outcome.seq and outcome.live]
     queued = [outcome.user_id for outcome in stored if outcome.seq and not outcome.live]
     failed = [outcome.user_id for outcome in stored if not outcome.seq]
-    metrics.messages_accepted.add()
-    metrics.recipients.add("sent", len(sent))
-    if queued or failed:
-        metrics.recipients.add("queued", len(queued))
-        metrics.recipients.add("failed", len(failed))
     return Receipt(
         status="sent" if sent or queued else "error",
         message_id=message_id,
         recipients=Recipients(total=len(stored), sent=sent, queued=queued, failed=failed),
         timestamp=timestamp(accepted_ms),
     )
+
+
+def _counted(receipt: Receipt) -> Receipt:
+    recipients = receipt.recipients
+    metrics.messages_accepted.add()
+    metrics.recipients.add("sent", len(recipients.sent))
+    if recipients.queued or recipients.failed:
+        metrics.recipients.add("queued", len(recipients.queued))
+        metrics.recipients.add("failed", len(recipients.failed))
+    return receipt
 
 
 def new_epoch() -> str:

@@ -19,6 +19,7 @@ from gateways.store.errors import StoreUnavailable
 from gateways.store.nodes import NodeStore
 from gateways.store.records import Opened, SessionRecord
 from gateways.store.sessions import SessionStore
+from gateways.trail import Trail
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ class Presence:
         nodes: NodeStore,
         announcer: Announcer,
         hub: Hub,
+        trail: Trail,
         offline_grace_seconds: float,
     ) -> None:
         self._node_id = node_id
@@ -41,6 +43,7 @@ class Presence:
         self._nodes = nodes
         self._announcer = announcer
         self._hub = hub
+        self._trail = trail
         self._grace_seconds = offline_grace_seconds
         #: Sessions that end: what must be said before the node may go.
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -140,6 +143,8 @@ class Presence:
                 await asyncio.sleep(RETRY_SECONDS)
         self._announcer.announce(closed.untold)
         if closed.vacancy:
+            if self._trail.on:
+                self._trail.note("grace begun", user_id, seconds=self._grace_seconds)
             grace = self._spawn(self._bury(user_id, closed.vacancy))
             self._graces.add(grace)
             grace.add_done_callback(self._graces.discard)

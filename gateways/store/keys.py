@@ -82,6 +82,10 @@ class Keys:
     def limit(self, name: str, subject: str) -> str:
         return f"{self.prefix}limit:{name}:{escape(subject)}"
 
+    def trace(self, user_id: str) -> str:
+        """No key: a channel of pub/sub."""
+        return f"{self.prefix}trace:{escape(user_id)}"
+
     def duty(self, name: str) -> str:
         """Held by the one process of a deployment which does this duty now."""
         return f"{self.prefix}duty:{name}"

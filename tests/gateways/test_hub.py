@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from gateways import hub as hubs
@@ -23,10 +24,18 @@ from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore
 from gateways.store.keys import Keys
+from gateways.trail import Trail, message_id
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey
 
 CODEC: Codec = PlainCodec()
+
+
+async def _publish(user_id: str, report: bytes) -> None:
+    raise AssertionError((user_id, report))
+
+
+NOBODY_LOOKS = Trail("node", _publish)
 
 
 class Reader:
@@ -73,7 +82,7 @@ class World:
         self.keys = Keys(f"test-{secrets.token_hex(6)}:")
         self.inbox = InboxStore(batcher, self.keys, ttl_seconds=60, max_messages=max_messages)
         self.other_epochs = 0
-        self.hub = Hub(self.inbox, on_other_epoch=self._count)
+        self.hub = Hub(self.inbox, NOBODY_LOOKS, on_other_epoch=self._count)
         self.stored: list[bytes] = []
 
     def _count(self) -> None:
@@ -462,9 +471,49 @@ async def heard(reader: Reader) -> list[str]:
     return [frame["data"]["status"] for frame in reader.frames]
 
 
+async def test_a_reader_is_no_part_of_the_request_that_showed_the_gap(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[dict[str, Any]] = []
+    real = world.inbox.after
+
+    async def after(user_id: str, seq: int, *, count: int) -> list[Entry]:
+        contexts.append(structlog.contextvars.get_contextvars())
+        return await real(user_id, seq, count=count)
+
+    monkeypatch.setattr(world.inbox, "after", after)
+    reader = world.attach()
+    await world.store(2)
+    with structlog.contextvars.bound_contextvars(request="somebody's"):
+        world.nudge(2)
+    await until(everything(reader, world))
+    assert contexts == [{}]
+
+
+async def test_a_trace_does_not_keep_what_has_no_id_from_its_reader(world: World) -> None:
+    world.hub._trail = Trail("node", _publish)
+    world.hub._trail.on = True
+    world.hub._trail._followed["bob"] = float("inf")
+    noted: list[tuple[Any, ...]] = []
+    world.hub._trail._gather = lambda *step: noted.append(step)  # type: ignore[method-assign]
+    reader = world.attach()
+    await world.store(2)
+    world.nudge(1, 1)
+    await until(lambda: len(reader.seqs) == 1)
+    world.nudge(2)
+    await until(lambda: len(reader.seqs) == 2)
+    assert [(step, details["seq"]) for _, step, details in noted] == [
+        ("handed", 1),
+        ("repeated", 1),
+        ("handed", 2),
+    ]
+    assert message_id(b"no JSON") == message_id(world.stored[1]) == ""
+    assert message_id(b'{"id":"mine","message":"x"}') == "mine"
+
+
 @pytest.fixture
 def hub() -> Hub:
-    return Hub(inbox=None, on_other_epoch=lambda: None)  # type: ignore[arg-type]  # statuses need none
+    return Hub(None, NOBODY_LOOKS, on_other_epoch=lambda: None)  # type: ignore[arg-type]  # no inbox
 
 
 @given(order=st.permutations(list(range(2, 9))), seed=st.integers(0, 3))
@@ -472,7 +521,7 @@ def hub() -> Hub:
 async def test_a_late_change_never_undoes_a_newer_one_and_none_is_heard_twice(
     order: list[int], seed: int
 ) -> None:
-    hub = Hub(inbox=None, on_other_epoch=lambda: None)  # type: ignore[arg-type]
+    hub = Hub(None, NOBODY_LOOKS, on_other_epoch=lambda: None)  # type: ignore[arg-type]
     reader = hears(hub)
     for generation in order + order[:seed]:
         hub.on_status(status(generation))

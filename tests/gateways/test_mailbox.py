@@ -60,6 +60,7 @@ class Node:
         self.received = Received()
         self.heard_again = 0
         self.changed: list[str] = []
+        self.traced: list[str] = []
         self.connections = Connections()
         self.mailbox = Mailbox(
             layer,
@@ -70,6 +71,7 @@ class Node:
             timeout_seconds=5,
             on_hearing_again=self._hear_again,
             on_service_changed=self.changed.append,
+            on_trace=self.traced.append,
         )
 
     def _hear_again(self) -> None:
