@@ -16,6 +16,7 @@ from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 from gateways.server.events import Events
+from gateways.server.parser import Parser
 from gateways.server.texts import take_texts
 
 SOCKET_EXTENSION = "scarfall.socket"
@@ -55,6 +56,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
+        # Without extensions: compression would let a few bytes become many.
+        self.conn = Parser(max_size=self.config.ws_max_size, logger=self.logger)
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
