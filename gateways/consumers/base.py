@@ -18,7 +18,7 @@ from channels.consumer import AsyncConsumer
 
 from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
-from gateways.domain.limits import Pace
+from gateways.domain.limits import PACE_EXTENSION, Pace, frame_size
 from gateways.gateway import Gateway
 from gateways.outbound import AsgiSocket, Outbound, Send
 from gateways.protocol.codec import Codec, Inbound
@@ -103,7 +103,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         self.outbound = self._make_outbound(scope, send)
         self.socket_id = f"{self.gateway.node_id}.{secrets.token_hex(8)}"
         self.address = (scope.get("client") or ("",))[0]
-        if not self.limited:
+        pace = scope.get("extensions", {}).get(PACE_EXTENSION)
+        if pace is not None:  # a Socket.IO connection's, which is in since its first request
+            self._pace = pace
+        if not self.limited or pace is not None:
             await self._serve(handshake, receive)
             return
         config, door = self.gateway.config, self.gateway.door
@@ -152,7 +155,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
                 return message.get("code") in GOODBYES
             if not self.outbound.closed:
                 frame = message.get("text")
-                refusal = self._pace.take(_size(frame or message.get("bytes") or ""))
+                refusal = self._pace.take(frame_size(frame or message.get("bytes") or ""))
                 if self._pace.abused:
                     self.outbound.close(CloseCode.TOO_MANY_CONNECTIONS, str(refusal))
                 elif (inbound := self._decode(frame)) is not None:
@@ -300,8 +303,3 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         return Outbound(
             socket, send, max_bytes=gateway.config.max_outbound_bytes, turn=gateway.turn
         )
-
-
-def _size(frame: str | bytes) -> int:
-    """In bytes. Of a text that is ASCII, as most are, it takes no look at it."""
-    return len(frame if isinstance(frame, bytes) or frame.isascii() else frame.encode())
