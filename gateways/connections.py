@@ -68,7 +68,7 @@ class Connections:
         # Whoever comes back when told to was never away.
         self.farewell_seconds = spread_ms / 1000
         for connection in connections:
-            connection.shut_down(ServerShutdown(retry_after_ms=random.randint(100, spread_ms)))
+            connection.shut_down(ServerShutdown(retry_after_ms=random.randint(100, spread_ms)))  # noqa: S311  # jitter
         if self._open:
             self._empty.clear()
             await self._empty.wait()

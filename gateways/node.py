@@ -213,7 +213,7 @@ class Node:
             log.info("buried a node", node=dead_node_id, sessions=buried)
 
     async def _keep_reconciled(self) -> None:
-        interval = self._config.reconcile_interval_seconds * random.uniform(0.8, 1.2)
+        interval = self._config.reconcile_interval_seconds * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
         try:
             async with asyncio.timeout(interval):
                 await self._reconcile_wanted.wait()
@@ -258,7 +258,7 @@ class Node:
     async def _keep_swept(self) -> None:
         """One process of a deployment sweeps, whichever takes the duty first."""
         interval = self._config.session_cleanup_interval_seconds
-        await asyncio.sleep(interval * random.uniform(0.9, 1.1))
+        await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
         if await self._nodes.take_duty("sweep", self.node_id, seconds=interval * 0.8):
             ended = [finding async for finding in self._sweep()]
             ended += await self._service_sessions.sweep()

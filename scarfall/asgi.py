@@ -23,6 +23,7 @@ from gateways.config import Config
 from gateways.consumers.base import GatewayConsumer
 from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
+from gateways.domain.limits import Pace
 from gateways.gateway import Gateway
 from gateways.protocol.plain import PlainCodec
 from gateways.protocol.socketio import SocketIOCodec
@@ -189,6 +190,8 @@ class GatewayApplication:
             consumer.as_asgi(start=self.running, codec=SocketIOCodec(recovery=recovery))
             for recovery in (False, True)
         ]
+        rates = (settings.LIMIT_FRAMES, settings.LIMIT_BYTES) if consumer.limited else ()
+        frames, frame_bytes = [_rate(limit) for limit in rates] or (None, None)
         return EngineServer(
             consumer=consumers.__getitem__,
             settings=Settings(
@@ -200,6 +203,8 @@ class GatewayApplication:
                 recovery=settings.SOCKETIO_RECOVERY,
             ),
             cors_origins=settings.CORS_ORIGIN,
+            door=lambda: self._gateway.door if self._gateway and consumer.limited else None,
+            pace=lambda: Pace(frames, frame_bytes),
         )
 
     async def _start(self, gateway: Gateway) -> None:

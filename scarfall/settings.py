@@ -82,7 +82,7 @@ ALLOW_QUERY_TOKEN: bool = _given["ALLOW_QUERY_TOKEN"]
 AUTH_TIMEOUT: float = _given["AUTH_TIMEOUT"]
 
 # Well known, so that a developer's tools can hold it too. It is taken under DEBUG only.
-_DEVELOPMENT_SECRET = "scarfall-development-secret-not-for-production"
+_DEVELOPMENT_SECRET = "scarfall-development-secret-not-for-production"  # noqa: S105  # for DEBUG only
 
 
 def _jwt_secret() -> str | None:

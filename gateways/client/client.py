@@ -294,4 +294,4 @@ def _delays() -> Iterator[float]:
     """Exponential, and spread, so that many clients do not come back at once."""
     for attempt in itertools.count():
         longest = min(FIRST_RETRY_SECONDS * 2 ** min(attempt, 10), LONGEST_RETRY_SECONDS)
-        yield random.uniform(longest / 2, longest)
+        yield random.uniform(longest / 2, longest)  # noqa: S311  # jitter

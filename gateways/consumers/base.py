@@ -21,7 +21,7 @@ from gateways import metrics
 from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
 from gateways.consumers.request_id import RequestId
-from gateways.domain.limits import Pace
+from gateways.domain.limits import PACE_EXTENSION, Pace, frame_size
 from gateways.gateway import Gateway
 from gateways.outbound import AsgiSocket, Outbound, Send
 from gateways.protocol.codec import Codec, Inbound
@@ -115,7 +115,10 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         clear_contextvars()
         self._request_id = RequestId(self.socket_id)
         bind_contextvars(request=self._request_id, session=self.socket_id)
-        if not self.limited:
+        pace = scope.get("extensions", {}).get(PACE_EXTENSION)
+        if pace is not None:  # a Socket.IO connection's, which is in since its first request
+            self._pace = pace
+        if not self.limited or pace is not None:
             await self._serve(handshake, receive)
             return
         config, door = self.gateway.config, self.gateway.door
@@ -170,7 +173,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             self._request_id.number += 1
             if not self.outbound.closed:
                 frame = message.get("text")
-                refusal = self._pace.take(_size(frame or message.get("bytes") or ""))
+                refusal = self._pace.take(frame_size(frame or message.get("bytes") or ""))
                 if self._pace.abused:
                     self.outbound.close(CloseCode.TOO_MANY_CONNECTIONS, str(refusal))
                 elif (inbound := self._decode(frame)) is not None:
@@ -355,8 +358,3 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         return Outbound(
             socket, send, max_bytes=gateway.config.max_outbound_bytes, turn=gateway.turn
         )
-
-
-def _size(frame: str | bytes) -> int:
-    """In bytes. Of a text that is ASCII, as most are, it takes no look at it."""
-    return len(frame if isinstance(frame, bytes) or frame.isascii() else frame.encode())

@@ -24,6 +24,9 @@ MAX_REFUSED: Final = 100
 BUSY_SECONDS: Final = 5.0
 #: Most who share an address, or have a session too many, behave: all may come back.
 LATER: Final = CloseCode.UNAVAILABLE
+#: The scope's extension that holds the pace of a socket which is more than one consumer's, and has
+#: come in by the door.
+PACE_EXTENSION: Final = "scarfall.pace"
 
 
 class Bucket:
@@ -186,6 +189,11 @@ class Door:
         """
         if self._admissions and (wait := self._admissions.take()):
             raise too_much("admissions", "Too many clients come at once.", wait, LATER)
+
+
+def frame_size(frame: str | bytes) -> int:
+    """In bytes. Of a text that is ASCII, as most are, it takes no look at it."""
+    return len(frame if isinstance(frame, bytes) or frame.isascii() else frame.encode())
 
 
 def too_much(

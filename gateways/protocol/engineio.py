@@ -53,6 +53,11 @@ UNKNOWN_VERSION: Final = Refusal(5, "Unsupported protocol version")
 TOO_LARGE: Final = Refusal(3, "Payload too large", 413)
 
 
+def come_back(message: str) -> Refusal:
+    """Not now. Stock clients try again by themselves, at their own pace."""
+    return Refusal(3, message, 503)
+
+
 def open_packet(
     sid: str,
     *,

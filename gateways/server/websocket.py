@@ -6,18 +6,17 @@ and with the true code, and a consumer can write frames that it has built itself
 
 import struct
 from asyncio import BaseTransport
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
-from websockets.http11 import Response
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from gateways.server import headers
 from gateways.server.events import Events
+from gateways.server.strict import StrictProtocol
 from gateways.server.texts import take_texts
 
 SOCKET_EXTENSION = "scarfall.socket"
@@ -43,22 +42,6 @@ def text_header(length: int) -> bytes:
     return struct.pack("!BBQ", 0x81, 127, length)
 
 
-class Handshaker(ServerProtocol):
-    """websockets' protocol; its refusals, and the app's, have the headers of every response."""
-
-    #: The connection's; of the request's, once there is one.
-    scope: Mapping[str, Any]
-
-    def send_response(self, response: Response) -> None:
-        if response.status_code != 101:
-            given = [
-                (name.encode(), value.encode()) for name, value in response.headers.raw_items()
-            ]
-            for name, value in headers.missing(given, secure=headers.is_secure(self.scope)):
-                response.headers[name.decode()] = value.decode()
-        super().send_response(response)
-
-
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     #: The connection ended before all was sent that was written.
     unsent = False
@@ -72,7 +55,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
-        self.conn: Handshaker = Handshaker(max_size=self.config.ws_max_size, logger=self.logger)
+        # Without extensions: compression would let a few bytes become many.
+        self.conn: StrictProtocol = StrictProtocol(
+            max_size=self.config.ws_max_size, logger=self.logger
+        )
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)

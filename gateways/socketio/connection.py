@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from gateways.domain.limits import PACE_EXTENSION, Pace, frame_size
 from gateways.outbound import Send
 from gateways.protocol import engineio, socketio
 from gateways.protocol.engineio import InvalidPacket, Packet
@@ -27,6 +28,9 @@ Consumer = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOST: Final = {"type": "websocket.disconnect", "code": 1006}
 GOODBYE: Final = {"type": "websocket.disconnect", "code": 1000}
+EVENTS: Final = (socketio.EVENT, socketio.BINARY_EVENT)
+#: What is passed over where too much comes. Binary packets are counted on, and pongs cost nothing.
+UNSERVED: Final = (socketio.CONNECT, socketio.ACK)
 #: As Socket.IO's own server: from the probe to the upgrade.
 UPGRADE_SECONDS: Final = 10.0
 #: While it is tried, a poll that waits is released so often.
@@ -55,15 +59,18 @@ class Connection:
         *,
         consumer: Callable[[bool], Consumer],
         settings: Settings,
+        pace: Pace,
     ) -> None:
         """`scope` is that of the first request. `consumer` gives a new one, with connection state
-        recovery or without.
+        recovery or without. `pace` is the whole connection's: whoever serves it takes events from
+        it, and this all else.
         """
         self.sid = sid
         self.wire = wire
         self._scope = scope
         self._consumer = consumer
         self._settings = settings
+        self._pace = pace
         self._loop = asyncio.get_running_loop()
         #: This side has closed it, and takes no more packets.
         self._closing = False
@@ -142,7 +149,7 @@ class Connection:
             "type": "websocket",
             "subprotocols": [],
             "auth": auth,
-            "extensions": {"scarfall.socket": self},
+            "extensions": {"scarfall.socket": self, PACE_EXTENSION: self._pace},
         }
         self._begun = True
         await self._consumer(recovery)(scope, self.receive, self.send)
@@ -219,9 +226,14 @@ class Connection:
                 if wire is self.wire:
                     return None
                 continue  # it was upgraded
-            if isinstance(packet, bytes) or packet.startswith(engineio.MESSAGE):
-                return packet
-            if packet.startswith(engineio.PONG):
+            in_time = self._takes(packet)
+            if self._pace.abused:
+                self.wire.write([socketio.DISCONNECT.encode()])
+                await self._close(CloseCode.TOO_MANY_CONNECTIONS, "This socket sends too much.")
+            elif isinstance(packet, bytes) or packet.startswith(engineio.MESSAGE):
+                if in_time or isinstance(packet, bytes) or not packet.startswith(UNSERVED):
+                    return packet
+            elif packet.startswith(engineio.PONG):
                 self._timer.cancel()
                 self._timer = self._loop.call_later(
                     self._settings.ping_interval_ms / 1000, self._ping
@@ -231,6 +243,12 @@ class Connection:
             else:  # one that only a server sends, or none at all
                 await self._close(CloseCode.NORMAL, "")
         return None
+
+    def _takes(self, packet: Packet) -> bool:
+        """Whether it came in time. Events are counted by whoever serves and answers them."""
+        if isinstance(packet, str) and packet.startswith(EVENTS):
+            return True
+        return self._pace.take(frame_size(packet)) is None
 
     def _other(self, packet: Packet) -> dict[str, Any] | None:
         """What the consumer is to hear of a packet that is no plain event. Raises InvalidFrame."""

@@ -5,11 +5,14 @@ gateways/server/handover.py brings each request to the right one.
 """
 
 import asyncio
+import math
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Final
 from urllib.parse import parse_qs
 
+from gateways.domain.limits import Door, Pace
 from gateways.outbound import AsgiSocket, Send
 from gateways.protocol import engineio
 from gateways.protocol.engineio import InvalidPacket, Refusal
@@ -30,9 +33,12 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Refused(Exception):
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Refusal, retry_after_ms: int | None = None) -> None:
         super().__init__(refusal.message)
         self.refusal = refusal
+        self.headers: Headers = []
+        if retry_after_ms is not None:
+            self.headers.append((b"retry-after", b"%d" % math.ceil(retry_after_ms / 1000)))
 
 
 class EngineServer:
@@ -44,15 +50,20 @@ class EngineServer:
         consumer: Callable[[bool], Consumer],
         settings: Settings,
         cors_origins: Collection[str],
+        door: Callable[[], Door | None] = lambda: None,
+        pace: Callable[[], Pace] = lambda: Pace(None, None),
     ) -> None:
         """`consumer` gives the application that serves one socket, with connection state recovery
-        or without.
+        or without; `door` what strangers come in by, where there are any, and there is one already;
+        `pace` how fast one of them may send.
         """
         #: What the ids of this process's connections begin with.
         self.prefix = ""
         self._consumer = consumer
         self._settings = settings
         self._cors_origins = cors_origins
+        self._door = door
+        self._pace = pace
         self._connections: dict[str, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -61,7 +72,8 @@ class EngineServer:
         try:
             await (self._websocket if websocket else self._http)(scope, receive, send)
         except Refused as refused:
-            await _refuse(scope, send, refused.refusal, self._cors(scope))
+            headers = [*refused.headers, *self._cors(scope)]
+            await _refuse(scope, send, refused.refusal, headers)
 
     async def stop(self) -> None:
         """End what no consumer ends: connections that wait for their CONNECT packet, or whose
@@ -80,17 +92,18 @@ class EngineServer:
         connection = self._known(sid) if sid is not None else None
         if connection is not None and not isinstance(connection.wire, PollingWire):
             raise Refused(engineio.BAD_REQUEST)
-        await receive()  # websocket.connect
-        await send({"type": "websocket.accept"})
-        socket = scope.get("extensions", {}).get("scarfall.socket") or AsgiSocket(send)
-        wire = WebSocketWire(socket, receive, send)
-        if connection is None:
-            await self._run(self._make(wire, scope))
-            return
-        try:
-            await connection.upgrade(wire)
-        except InvalidPacket:
-            await wire.close(CloseCode.NORMAL, "")
+        with self._entered(scope) if connection is None else nullcontext():
+            await receive()  # websocket.connect
+            await send({"type": "websocket.accept"})
+            socket = scope.get("extensions", {}).get("scarfall.socket") or AsgiSocket(send)
+            wire = WebSocketWire(socket, receive, send)
+            if connection is None:
+                await self._run(self._make(wire, scope))
+                return
+            try:
+                await connection.upgrade(wire)
+            except InvalidPacket:
+                await wire.close(CloseCode.NORMAL, "")
 
     # --- HTTP -------------------------------------------------------------------------------------
 
@@ -123,9 +136,11 @@ class EngineServer:
         await _respond(send, 200, [TEXT, NOT_CACHED, *self._cors(scope)], body)
 
     def _open(self, scope: Scope) -> Connection:
-        """A new connection that lives on while requests come and go."""
+        """A new connection that lives on while requests come and go. Raises Refused."""
+        entered = ExitStack()
+        entered.enter_context(self._entered(scope))
         connection = self._make(PollingWire(), scope)
-        task = asyncio.get_running_loop().create_task(self._run(connection))
+        task = asyncio.get_running_loop().create_task(self._run_within(entered, connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return connection
@@ -165,7 +180,9 @@ class EngineServer:
 
     def _make(self, wire: PollingWire | WebSocketWire, scope: Scope) -> Connection:
         sid = self.prefix + secrets.token_urlsafe(15)
-        connection = Connection(sid, wire, scope, consumer=self._consumer, settings=self._settings)
+        connection = Connection(
+            sid, wire, scope, consumer=self._consumer, settings=self._settings, pace=self._pace()
+        )
         self._connections[sid] = connection
         return connection
 
@@ -174,6 +191,27 @@ class EngineServer:
             await connection.run()
         finally:
             del self._connections[connection.sid]
+
+    async def _run_within(self, entered: ExitStack, connection: Connection) -> None:
+        with entered:
+            await self._run(connection)
+
+    @contextmanager
+    def _entered(self, scope: Scope) -> Iterator[None]:
+        """One connection more of its address, whether it says CONNECT or nothing at all. Raises
+        Refused where that is one too many.
+        """
+        door = self._door()
+        if door is None:
+            yield
+            return
+        address = (scope.get("client") or ("",))[0]
+        try:
+            if (refusal := door.enter(address)) is not None:
+                raise Refused(engineio.come_back(str(refusal)), refusal.retry_after_ms)
+            yield
+        finally:
+            door.leave(address)
 
     def _cors(self, scope: Scope) -> Headers:
         origin = origin_of(scope)
@@ -202,8 +240,8 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _refuse(scope: Scope, send: Send, refusal: Refusal, cors: Headers) -> None:
-    headers = [JSON, NOT_CACHED, *cors]
+async def _refuse(scope: Scope, send: Send, refusal: Refusal, headers: Headers) -> None:
+    headers = [JSON, NOT_CACHED, *headers]
     if scope["type"] == "http":
         await _respond(send, refusal.status, headers, refusal.body)
     elif "websocket.http.response" in scope.get("extensions", {}):

@@ -1,18 +1,21 @@
 """What one client may cost: the largest payload, the most that waits for it, and what it leaves."""
 
 import asyncio
+import base64
 import json
 import socket
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 import websockets
 
-from tests.e2e.client import connect_as, token
+from tests.e2e.client import connect, connect_as, eventually, token
 from tests.e2e.conftest import Deploy, Name
 from tests.e2e.gateways import GatewayProcess
 from tests.socketio.conftest import both_transports
 from tests.socketio.raw import (
+    SEPARATOR,
+    Raw,
     RawPolling,
     RawWebSocket,
     ask,
@@ -149,6 +152,156 @@ async def test_data_that_is_nested_too_deeply_closes(
                 await raw.send(packet % ("[" * 50_000 + "]" * 50_000))
             async with asyncio.timeout(5):
                 assert await is_closed(raw)
+
+
+# --- how much comes in, and how many --------------------------------------------------------------
+
+FRAMES = 50
+#: As MAX_REFUSED in gateways/domain/limits.py.
+REFUSED = 100
+CONNECTIONS = 3
+
+no_events = pytest.mark.parametrize(
+    "packets",
+    [["3"], ["431[]"], ["40/x,"], ["461-1[]", b"x"]],
+    ids=["pongs", "acknowledgements", "namespaces", "attachments"],
+)
+
+
+@pytest.fixture(scope="module")
+def strict(deploy: Deploy) -> GatewayProcess:
+    return deploy(
+        LIMIT_FRAMES=f"{FRAMES}/60",
+        MAX_ADDRESS_CONNECTIONS=str(CONNECTIONS),
+        WS_PING_INTERVAL="300",
+        WS_PING_TIMEOUT="600",
+    ).start("all")
+
+
+async def say(raw: Raw, packets: list[str | bytes]) -> None:
+    """In one post, or in frames of their own."""
+    if isinstance(raw, RawPolling):
+        coded = ("b" + base64.b64encode(p).decode() if isinstance(p, bytes) else p for p in packets)
+        answer = await raw.post(SEPARATOR.join(coded))
+        if answer.status != 200:
+            raise ConnectionError(answer.body)
+    else:
+        for packet in packets:
+            await raw.send(packet)
+
+
+@both_transports
+@no_events
+async def test_whoever_sends_too_much_that_is_no_event_is_sent_away_for_good(
+    strict: GatewayProcess, transport: str, packets: list[str | bytes]
+) -> None:
+    async with connected(transport, strict.port) as raw:
+        with suppress(ConnectionError):
+            await say(raw, packets * (FRAMES + REFUSED))
+        ended = False
+        with suppress(ConnectionError):
+            while not ended:
+                ended = await raw.receive() == "41"
+        assert ended
+        if isinstance(raw, RawWebSocket):
+            assert await is_closed(raw)
+            assert raw.socket.close_code == 4429
+
+
+@both_transports
+async def test_so_is_one_that_has_not_connected(strict: GatewayProcess, transport: str) -> None:
+    async with opened(transport, strict.port) as raw:
+        with suppress(ConnectionError):
+            await say(raw, ["40/x,"] * (FRAMES + REFUSED))
+        assert await is_closed(raw)
+
+
+@no_events
+async def test_services_may_send_what_they_like(
+    strict: GatewayProcess, packets: list[str | bytes]
+) -> None:
+    async with connected("websocket", strict.internal_port) as raw:
+        await say(raw, packets * (FRAMES + REFUSED))
+        assert set(await ask(raw, "ping")) == {"timestamp"}
+
+
+async def test_all_that_a_connection_sends_is_counted_together(strict: GatewayProcess) -> None:
+    """Whoever says goodbye and comes again on the same connection does not begin anew."""
+    async with opened("websocket", strict.port) as raw:
+        for _ in range(FRAMES // 3):
+            await say(raw, ["40", '420["ping"]', "41"])
+        await say(raw, ["40"])
+        refused = await ask(raw, "ping", ack=1)
+        while refused.get("code") is None:
+            refused = await ask(raw, "ping", ack=1)
+        assert refused["code"] == "rate_limited"
+
+
+@both_transports
+async def test_pongs_are_served_beyond_the_limit(strict: GatewayProcess, transport: str) -> None:
+    """Too many events are refused; a client that goes on with its heartbeat stays."""
+    async with connected(transport, strict.port) as raw:
+        await say(raw, ['420["ping"]'] * (FRAMES + 5))
+        answers: list[str] = []
+        while len(answers) < 5:
+            if (packet := await raw.receive()) == "2":
+                await raw.send("3")
+            elif "rate_limited" in packet:
+                answers.append(packet)
+        for _ in range(5):
+            while await raw.receive() != "2":
+                pass
+            await raw.send("3")
+
+
+@both_transports
+async def test_an_address_has_so_many_connections_that_never_connect(
+    strict: GatewayProcess, transport: str
+) -> None:
+    """One that ends leaves room for another, however it ends; and once only."""
+    for how in ("closed", "lost", "closed"):
+        async with AsyncExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                await stack.enter_async_context(opened(transport, strict.port))
+            await assert_full(strict.port)
+            async with opened("polling", strict.port, address="127.0.0.2"):
+                pass  # of another address
+            if how == "lost":
+                stack.pop_all()  # their pings are not answered
+        await eventually(lambda: has_room(strict.port), "room for another")
+
+
+async def test_a_connection_in_use_is_counted_once(strict: GatewayProcess) -> None:
+    async with (
+        connected("websocket", strict.port) as raw,
+        connected("polling", strict.port),
+    ):
+        await say(raw, ["41", "40"])
+        assert set(await ask(raw, "ping")) == {"timestamp"}
+        async with connect(strict.url):
+            await assert_full(strict.port)
+        await eventually(lambda: has_room(strict.port), "room for another")
+
+
+async def has_room(port: int) -> bool:
+    answer = await request(port, "GET", target("polling"))
+    if answer.status == 200:
+        await request(port, "POST", target("polling", json.loads(answer.body[1:])["sid"]), "1")
+    return answer.status == 200
+
+
+async def assert_full(port: int) -> None:
+    """By each of the ways in."""
+    answer = await request(port, "GET", target("polling"))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "6")
+    assert answer.json["message"] == "This address has too many connections."
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await open_websocket(port)
+    assert refused.value.response.status_code == 503
+    async with connect(f"ws://127.0.0.1:{port}/ws") as plain:
+        (error,) = await plain.pushed("error")
+        assert error["code"] == "rate_limited"
+        assert await plain.closed() == 4503
 
 
 # --- what waits to go out -------------------------------------------------------------------------

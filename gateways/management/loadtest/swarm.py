@@ -80,7 +80,7 @@ class Swarm:
         self._sending = False
         self._settled = asyncio.Event()
         self._delivered = 0
-        self._random = random.Random(self._run)
+        self._random = random.Random(self._run)  # noqa: S311
 
     async def connect(self) -> None:
         """Raises CannotConnect, and then nobody stays connected."""
@@ -180,7 +180,7 @@ class Swarm:
             for index, user_id in enumerate(self._user_ids)
             if places == 1 or index % places != place
         ]
-        random.Random(place).shuffle(there)
+        random.Random(place).shuffle(there)  # noqa: S311
         return there
 
     # --- sending ----------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from websockets.frames import apply_mask  # type: ignore[attr-defined]
+
 from tests.gateways.server.conftest import PATIENCE_SECONDS, Gateway
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -44,15 +46,17 @@ class Raw:
         self.writer.transport.abort()
 
 
-def masked(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-    head = bytes(((0x80 if fin else 0) | opcode,))
+def masked(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, mask: bytes = bytes(4)
+) -> bytes:
+    head = bytes(((0x80 if fin else 0) | rsv << 4 | opcode,))
     size = len(payload)
     length = (
         bytes((0x80 | size,)) if size < 126
         else struct.pack("!BH", 0xFE, size) if size < 65536
         else struct.pack("!BQ", 0xFF, size)
     )  # fmt: skip
-    return head + length + bytes(4) + payload
+    return head + length + mask + (apply_mask(payload, mask) if any(mask) else payload)
 
 
 def close(code: int) -> bytes:

@@ -78,6 +78,11 @@ class Gateway:
             connection.texts.append(event.get("text"))
             if event.get("text") == "close":
                 await send({"type": "websocket.close", "code": 4000})
+            elif connection.path == "/mirror":
+                kept = {
+                    kind: event[kind] for kind in ("text", "bytes") if event.get(kind) is not None
+                }
+                await send({"type": "websocket.send", **kept})
             elif connection.path == "/echo":
                 connection.socket.write_text([event["text"].encode()])
         connection.disconnect = event
