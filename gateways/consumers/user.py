@@ -117,6 +117,8 @@ class UserConsumer(GatewayConsumer):
         if session is not None:
             self.gateway.hub.detach(session)
             self.gateway.presence.leave(session, goodbye=goodbye)
+        # They hold each other.
+        self.session = self._asked = None
         sent_away = self.outbound.close_code in TERMINAL_CODES
         if self._recovery_id is not None and (goodbye or sent_away):
             self.gateway.recoveries.forget(self._recovery_id)

@@ -12,6 +12,19 @@ from gateways.server import headers
 from gateways.server.handover import LONGEST_REQUEST_LINE, Handover
 
 
+class SecuredCycle(RequestResponseCycle):
+    """One request and its response. Not around the app: the 500 that uvicorn makes of an exception
+    would pass that by.
+    """
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", ()))
+            secure = headers.is_secure(cast("dict[str, Any]", self.scope))
+            message = {**message, "headers": given + headers.missing(given, secure=secure)}
+        await super().send(message)
+
+
 class HttpProtocol(HttpToolsProtocol):
     """Closes a connection whose next request head does not come whole, in time and in bounds."""
 
@@ -73,18 +86,12 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        send = cycle.send
-
-        async def secured(message: ASGISendEvent) -> None:
-            if message["type"] == "http.response.start":
-                given = list(message.get("headers", ()))
-                secure = headers.is_secure(cast("dict[str, Any]", cycle.scope))
-                message = {**message, "headers": given + headers.missing(given, secure=secure)}
-            await send(message)
-
-        # Here, since the 500 that uvicorn makes of an exception passes by what is around the app.
-        cycle.send = secured  # type: ignore[method-assign]
+        cycle.__class__ = SecuredCycle
         super()._start_asgi_task(cycle, app)
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self._let_go()
 
     def send_400_response(self, msg: str) -> None:
         """A request that can't be read."""
@@ -95,3 +102,10 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
         super().connection_lost(exc)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """The parser holds this and this the parser: else only the collector would find them, which
+        comes to what has lived for long once in hours.
+        """
+        self.parser = None  # type: ignore[assignment]  # nothing comes any more

@@ -97,6 +97,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         cast("dict[str, Any]", self.scope["extensions"])[SOCKET_EXTENSION] = self
         self.conn.scope = self.scope  # in which a trusted proxy's word replaces the scheme
         await super().run_asgi()
+        del cast("dict[str, Any]", self.scope["extensions"])[SOCKET_EXTENSION]
         self._parse()  # the peer's close frame may wait behind messages that the app left
         if not self.disconnected:
             self._abort_after(CLOSE_SECONDS)
@@ -275,3 +276,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._tell_app(CloseCode.ABNORMAL_CLOSURE)
         self.unsent |= not self.writable.is_set()
         super().connection_lost(exc)
+        # What the app has not asked for it does not hear any more. The parser's frame holds the
+        # connection: without this only the collector would find it, hours later.
+        self.unparsed = b""
+        self.conn.parser.close()

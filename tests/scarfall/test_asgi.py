@@ -19,9 +19,9 @@ async def test_an_http_request_has_an_id_that_its_lines_share(
         before = get_contextvars().get("request")
         await asyncio.to_thread(lambda: seen.append((before, get_contextvars()["request"])))
 
-    monkeypatch.setattr(asgi, "_django", django)
-    application: Any = asgi.user_application
-    scope = {"type": "http", "path": "/", "headers": [], "query_string": b""}
+    application: Any = asgi.internal_application
+    monkeypatch.setattr(application, "_django", django)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
     # A server has a task for each.
     await asyncio.gather(*[application(scope, None, None) for _ in range(2)])
     assert "request" not in get_contextvars()
