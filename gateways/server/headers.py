@@ -59,8 +59,8 @@ def is_secure(scope: Mapping[str, Any]) -> bool:
     return scope.get("scheme") in ("https", "wss")
 
 
-def bad_request(text: str, given: Headers, *, secure: bool) -> bytes:
-    """The answer to a request that can't be read; `given`: what else it says."""
+def refusal(status: int, text: str, given: Headers, *, secure: bool) -> bytes:
+    """The answer to a request that is not read to its end; `given`: what else it says."""
     headers = [
         *given,
         (b"content-type", b"text/plain; charset=utf-8"),
@@ -69,4 +69,4 @@ def bad_request(text: str, given: Headers, *, secure: bool) -> bytes:
     ]
     headers += missing(headers, secure=secure)
     lines = [b"%s: %s\r\n" % header for header in headers]
-    return STATUS_LINE[400] + b"".join(lines) + b"\r\n" + text.encode("ascii")
+    return STATUS_LINE[status] + b"".join(lines) + b"\r\n" + text.encode("ascii")

@@ -1,8 +1,14 @@
-"""uvicorn's HTTP protocol, made safe against peers that do not finish a request's head, and for
+"""uvicorn's HTTP protocol, made safe against peers that do not finish, or do not read, and for
 browsers: each response has its headers of security.
+
+A request comes whole, in time and in bounds, or its connection is closed: no application reads a
+body to its end that has none. So is one whose reader takes next to nothing of an answer.
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from typing import Any, ClassVar, cast
 
 from uvicorn._types import ASGI3Application, ASGISendEvent
@@ -10,6 +16,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateways.server import headers
 from gateways.server.handover import LONGEST_REQUEST_LINE, Handover
+
+#: Above what is taken of a WebSocket's message. So an application refuses in its own words first.
+BODY_SLACK_BYTES = 64 * 1024
+#: Requests that may wait for the answers to those before them: browsers send none ahead.
+MAX_PIPELINED = 16
+#: What a reader takes in `read_seconds` while there is as much.
+READ_BYTES = 4096
 
 
 class SecuredCycle(RequestResponseCycle):
@@ -26,10 +39,17 @@ class SecuredCycle(RequestResponseCycle):
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose next request head does not come whole, in time and in bounds."""
-
     head_seconds = 10.0
+    body_seconds = 30.0
+    read_seconds = 20.0
     max_head_bytes = 64 * 1024
+    #: Of a request whose head is there, and of an answer that is not read.
+    body_timer: asyncio.TimerHandle | None = None
+    read_timer: asyncio.TimerHandle | None = None
+    body_bytes = 0
+    in_body = False
+    #: The request that is answered now; others may have been read since.
+    answered: RequestResponseCycle | None = None
     head_timer: asyncio.TimerHandle | None = None
     head_bytes = 0
     #: Where several processes share a port: how each request comes to the right one.
@@ -77,30 +97,120 @@ class HttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.head_timer is not None and self.head_bytes > self.max_head_bytes:
             self.send_400_response("Request head too large.")
+        elif self.in_body and self.body_timer is None:
+            self.body_timer = self.loop.call_later(self.body_seconds, self.transport.abort)
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()
         head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if head_bytes > self.max_head_bytes:
             raise ValueError("request head too large")  # uvicorn answers 400
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests ahead")
         super().on_headers_complete()
+        self.in_body, self.body_bytes = True, 0
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        cycle.__class__ = SecuredCycle
-        super()._start_asgi_task(cycle, app)
+    def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)
+        if self.transport.is_closing():
+            return
+        if self.body_bytes <= self.config.ws_max_size + BODY_SLACK_BYTES:
+            super().on_body(body)
+            return
+        if self.answered is not None and not self.answered.response_started:
+            self._refuse(413, "Request body too large.")
+        self._give_up()
+        self.transport.close()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.in_body = False
+        self._stop_body_timer()
+
+    def _stop_body_timer(self) -> None:
+        if self.body_timer is not None:
+            self.body_timer.cancel()
+            self.body_timer = None
 
     def handle_websocket_upgrade(self) -> None:
+        self.in_body = False
+        self._stop_timers()
         super().handle_websocket_upgrade()
         self._let_go()
 
+    # --- answers ----------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        cycle.__class__ = SecuredCycle
+        self.answered = cycle
+        super()._start_asgi_task(cycle, app)
+
     def send_400_response(self, msg: str) -> None:
         """A request that can't be read."""
-        given, secure = self.server_state.default_headers, self.scheme == "https"
-        self.transport.write(headers.bad_request(msg, given, secure=secure))
+        self._give_up()
+        self._refuse(400, msg)
         self.transport.close()
+        self._expect_reader()
+
+    def _refuse(self, status: int, text: str) -> None:
+        given, secure = self.server_state.default_headers, self.scheme == "https"
+        self.transport.write(headers.refusal(status, text, given, secure=secure))
+
+    def _give_up(self) -> None:
+        """Whatever is answered now finds its peer gone, and nothing that waits is begun. uvicorn
+        says so only to what it read last; the others would write to nobody, with a trace for each.
+        """
+        self.pipeline.clear()
+        if self.answered is not None and not self.answered.response_complete:
+            self.answered.disconnected = True
+            self.answered.message_event.set()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._expect_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._expect_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reader()
+
+    def _expect_reader(self) -> None:
+        """What is written is read, if slowly: closing alone would wait for ever for that."""
+        if self.read_timer is None:
+            self.read_timer = self.loop.call_later(
+                self.read_seconds, self._look_at_reader, self._unread()
+            )
+
+    def _look_at_reader(self, before: int) -> None:
+        self.read_timer = None
+        if not (self.flow.write_paused or self.transport.is_closing()):
+            return
+        # More than before: so little was left that the answer went on.
+        if 0 <= before - self._unread() < READ_BYTES:
+            self.transport.abort()
+        else:
+            self._expect_reader()
+
+    def _unread(self) -> int:
+        """Bytes that wait here, and in the kernel, which takes from us a megabyte at a time."""
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        in_kernel = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))  # tcp(7), SIOCOUTQ
+        return self.transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
+
+    def _stop_timers(self) -> None:
+        self._stop_head_timer()
+        self._stop_body_timer()
+        if self.read_timer is not None:
+            self.read_timer.cancel()
+            self.read_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
+        self._stop_timers()
+        self._give_up()
         super().connection_lost(exc)
         self._let_go()
 

@@ -147,7 +147,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 # A head that websockets refuses to read: uvicorn neither answers nor closes.
                 answer = b"".join(self.conn.data_to_send())
                 secure = headers.is_secure(self.conn.scope)
-                self.transport.write(answer or headers.bad_request("", [], secure=secure))
+                self.transport.write(answer or headers.refusal(400, "", [], secure=secure))
                 self.transport.close()
         if self.conn.eof_sent:
             self.unparsed = b""

@@ -19,6 +19,8 @@ MAX_MESSAGE_BYTES = 65536
 # What a slow machine takes to read a flood of 20 MB, with its lines counted.
 PATIENCE_SECONDS = 30.0
 BACKLOG_FRAMES = 250
+#: More than the kernel takes for a reader that takes nothing.
+LARGE_BYTES = 32_000_000
 T = TypeVar("T")
 
 
@@ -44,15 +46,14 @@ class Gateway:
         self.loop: asyncio.AbstractEventLoop
         self.port = 0
         self.server: Server
+        #: Of HTTP.
+        self.requests = 0
+        self.read_bytes = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self.loop = asyncio.get_running_loop()
         if scope["type"] == "http":
-            if scope["path"] == "/fails":
-                raise RuntimeError("as the test asked for")
-            headers = [(b"content-length", b"2")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b"ok"})
+            await self.answer(scope["path"], receive, send)
             return
         connection = Connection(scope)
         self.seen.append(connection)
@@ -63,6 +64,25 @@ class Gateway:
             connection.disconnect = await receive()
         finally:
             connection.finished = True
+
+    async def answer(self, path: str, receive: Any, send: Any) -> None:
+        """At /reads the body comes first, as Django has it everywhere; /large has much to say."""
+        if path == "/fails":
+            raise RuntimeError("as the test asked for")
+        parts = [b"x" * (LARGE_BYTES // 2)] * 2 if path == "/large" else [b"ok"]
+        self.requests += 1
+        while path == "/reads":
+            event = await receive()
+            self.read_bytes += len(event.get("body", b""))
+            if event["type"] == "http.disconnect":
+                return
+            if not event["more_body"]:
+                break
+        headers = [(b"content-length", b"%d" % sum(map(len, parts)))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for number, part in enumerate(parts, 1):
+            more = number < len(parts)
+            await send({"type": "http.response.body", "body": part, "more_body": more})
 
     async def converse(self, connection: Connection, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
@@ -158,6 +178,7 @@ def running() -> Iterator[Gateway]:
 @pytest.fixture
 async def gateway(running: Gateway) -> AsyncIterator[Gateway]:
     running.seen.clear()
+    running.requests = running.read_bytes = 0
     yield running
     for connection in running.seen:
         running.loop.call_soon_threadsafe(connection.go_on.set)
