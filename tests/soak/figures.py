@@ -38,7 +38,7 @@ FIGURES: Final = (
     Figure("threads", "threads", "", 3),
     Figure("data", "what Valkey holds", "MiB", 4),
     Figure("buffers", "what Valkey holds for the gateways to read", "KiB", 256),
-    Figure("keys", "keys in Valkey", "", 50),
+    Figure("keys", "keys in Valkey", "", 150),
     Figure("connections", "connections", "", 25),
     Figure("unsent", "bytes that clients have not read, in the kernel", "KiB", 1024),
     Figure("unread", "bytes that the gateway has not read, in the kernel", "KiB", 256),

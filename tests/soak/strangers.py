@@ -13,8 +13,8 @@ from tests.soak.record import Record
 from tests.socketio.raw import target
 
 ADDRESSES: Final = [f"127.0.1.{number}" for number in range(1, 11)]
-#: What a stranger waits for the gateway to have enough.
-PATIENCE_SECONDS: Final = 15.0
+#: What a stranger waits for the gateway to have enough: a request's body has the longest time.
+PATIENCE_SECONDS: Final = 45.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -103,6 +103,22 @@ async def half_a_handshake(port: int, address: str) -> None:
         await _read_all(reader)
 
 
+async def half_a_body(port: int, address: str) -> None:
+    async with _connection(port, address) as (reader, writer):
+        writer.write(b"POST /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf")
+        await _read_all(reader)
+
+
+async def a_body_without_an_end(port: int, address: str) -> None:
+    chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
+    async with _connection(port, address) as (reader, writer):
+        head = b"POST /healthz HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+        for word in (head, *[chunk] * 50):
+            writer.write(word)
+            await writer.drain()
+        await _read_all(reader)
+
+
 async def nothing_at_all(port: int, address: str) -> None:
     async with _connection(port, address) as (reader, _):
         await _read_all(reader)
@@ -165,6 +181,8 @@ WAYS: Final[tuple[Callable[[int, str], Awaitable[None]], ...]] = (
     too_many_pings,
     nothing_after_the_handshake,
     half_a_handshake,
+    half_a_body,
+    a_body_without_an_end,
     nothing_at_all,
     a_head_too_large,
     no_http,
@@ -175,7 +193,7 @@ WAYS: Final[tuple[Callable[[int, str], Awaitable[None]], ...]] = (
     closes_oddly,
 )
 #: Some of them wait for the gateway to lose its patience, and others meanwhile do the same.
-AT_ONCE: Final = 60
+AT_ONCE: Final = 80
 
 
 async def trouble(record: Record, port: int, going: Callable[[], bool]) -> None:
