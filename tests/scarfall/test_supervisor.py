@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -65,17 +66,19 @@ def test_the_example_pages_are_named_where_they_are_served(manage: Manage, serve
 
 def test_a_second_start_is_quick_and_makes_nothing_new(serve: Serve) -> None:
     serve().stop()
-    fastest = float("inf")
-    # The promise is 3 s on an idle machine. Tests share theirs, so that one start in a few counts.
-    for _ in range(5):
-        begun = time.monotonic()
-        server = serve()
-        fastest = min(fastest, time.monotonic() - begun)
-        _, out, _ = server.stop()
-        assert "secret of this machine" not in out
-        if fastest < 3:
-            break
-    assert fastest < 6
+    # The promise is 3 s on an idle machine of two cores. Tests share theirs, so that what it works
+    # is measured, not how long it waits for a core: that of its processes, from start to end.
+    before = _cpu_of_children()
+    server = serve()
+    _, out, _ = server.stop()
+    assert "secret of this machine" not in out
+    assert _cpu_of_children() - before < 5
+
+
+def _cpu_of_children() -> float:
+    """Seconds, of those that ended and were waited for, with their own."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_a_gateway_that_dies_is_started_again(manage: Manage, serve: Serve) -> None:
