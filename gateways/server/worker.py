@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 # Together less than the 10 s that the parent waits before it kills.
 DRAIN_SECONDS = 4.0
 # By default the collector looks at the youngest objects whenever there are 700 more of them, which
-# one batch of messages makes.
-GC_THRESHOLDS = (10_000, 20, 50)
+# one batch of messages makes. What is left of a connection goes round in circles, and has mostly
+# outlived the younger generations: until the oldest is looked at, which the collector does when it
+# has grown by a quarter too, it stays.
+GC_THRESHOLDS = (10_000, 20, 5)
 CLOSE_SECONDS = 4
 
 

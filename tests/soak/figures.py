@@ -32,8 +32,8 @@ class Figure:
 
 
 FIGURES: Final = (
-    Figure("resident", "resident memory", "MiB", 6),
-    Figure("anonymous", "memory of its own", "MiB", 6),
+    Figure("resident", "resident memory", "MiB", 8),
+    Figure("anonymous", "memory of its own", "MiB", 8),
     Figure("descriptors", "open file descriptors", "", 25),
     Figure("threads", "threads", "", 3),
     Figure("data", "what Valkey holds", "MiB", 4),
