@@ -154,10 +154,11 @@ def listen(variable: str, host: str, port: int) -> socket.socket:
 def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
     """Serves until a signal asks for the end. Raises CannotStart, with nothing left running."""
     _make_data_dir()
-    _make_metrics_dir(gateways)
     if settings.TLS_CERT is not None:
         _check_certificate()
     with ExitStack() as stack:
+        _make_metrics_dir(gateways)
+        stack.callback(_remove_metrics_dir)
         processes: list[GatewayProcess] = []
         if "user" in gateways:
             listener = stack.enter_context(listen("PORT", settings.HOST, settings.PORT))
@@ -194,6 +195,11 @@ def _make_metrics_dir(gateways: Sequence[str]) -> None:
     for gateway in gateways:
         for left_over in settings.METRICS_DIR.glob(f"{gateway}*.sock"):
             left_over.unlink(missing_ok=True)
+
+
+def _remove_metrics_dir() -> None:
+    with suppress(OSError):  # another server's processes are in it, or one was killed
+        settings.METRICS_DIR.rmdir()
 
 
 def _check_certificate() -> None:

@@ -180,7 +180,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _expect_reader(self) -> None:
         """What is written is read, if slowly: closing alone would wait for ever for that."""
-        if self.read_timer is None:
+        if self.read_timer is None and self in self.connections:
             self.read_timer = self.loop.call_later(
                 self.read_seconds, self._look_at_reader, self._unread()
             )
@@ -198,6 +198,8 @@ class HttpProtocol(HttpToolsProtocol):
     def _unread(self) -> int:
         """Bytes that wait here, and in the kernel, which takes from us a megabyte at a time."""
         descriptor = self.transport.get_extra_info("socket").fileno()
+        if descriptor < 0:  # closed, with nothing left to send
+            return 0
         in_kernel = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))  # tcp(7), SIOCOUTQ
         return self.transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,16 +86,14 @@ def platform(
 
 @pytest.fixture(scope="module")
 def deploy(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
-    deployments: list[Deployment] = []
+    with ExitStack() as stack:
 
-    def make(**variables: str) -> Deployment:
-        directory = tmp_path_factory.mktemp("deployment")
-        deployments.append(Deployment(valkey, directory, **variables))
-        return deployments[-1]
+        def make(**variables: str) -> Deployment:
+            deployment = Deployment(valkey, tmp_path_factory.mktemp("deployment"), **variables)
+            stack.callback(deployment.stop)
+            return deployment
 
-    yield make
-    for deployment in deployments:
-        deployment.stop()
+        yield make
 
 
 @pytest.fixture

@@ -179,17 +179,18 @@ async def test_a_limit_that_is_met(deploy: Deploy, name: Name) -> None:
 
 
 async def test_a_slow_reader(deploy: Deploy, name: Name) -> None:
-    gateway = deploy(MAX_OUTBOUND_BYTES="300000").start("all")
+    gateway = deploy(MAX_OUTBOUND_BYTES="600000").start("all")
     alice, bob = name("alice"), name("bob")
     async with connect_as(gateway.url, alice) as sender, connect_as(gateway.url, bob) as reader:
         reader.socket.transport.pause_reading()
 
+        # The kernel takes some megabytes first.
         async def closed() -> bool:
             await sender.message(bob, "x" * 60_000)
             return scrape(gateway).total("scarfall_slow_consumer_closes_total") == 1
 
         async def waits() -> bool:
-            await sender.message(bob, "x" * 60_000)
+            await asyncio.gather(*[sender.message(bob, "x" * 60_000) for _ in range(4)])
             return scrape(gateway).total("scarfall_queue_bytes") > 60_000
 
         await eventually(waits, "bytes that wait")

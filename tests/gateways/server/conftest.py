@@ -183,6 +183,8 @@ async def gateway(running: Gateway) -> AsyncIterator[Gateway]:
     for connection in running.seen:
         running.loop.call_soon_threadsafe(connection.go_on.set)
     await running.gone()
+    # Requests whose peer has gone may still be answered, and would count for the next test.
+    await until(lambda: not running.server.server_state.tasks)
 
 
 async def fill(gateway: Gateway) -> Connection:

@@ -184,6 +184,7 @@ async def test_requests_ahead_are_answered_in_order_up_to_a_bound(gateway: Gatew
     await gateway.gone()
     async with tcp(gateway) as client:
         client.writer.write(GET * 10_000)
+        await until(lambda: gateway.requests > MAX_PIPELINED)  # it has come in
         await gateway.gone()
         assert gateway.requests <= 2 * MAX_PIPELINED + 1
 
@@ -199,3 +200,14 @@ async def test_who_goes_with_requests_ahead_leaves_no_trace(
     await until(lambda: not gateway.server.server_state.tasks)
     assert gateway.requests == 1
     assert "Traceback" not in caplog.text
+
+
+async def test_who_asks_no_more_is_closed_without_a_word(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with tcp(gateway) as client:
+        client.writer.write(GET)
+        assert (await client.reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 ")
+        assert await client.reader.read() == b""
+        await gateway.gone()
+    assert not caplog.records
