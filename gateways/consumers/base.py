@@ -174,7 +174,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             if not self.outbound.closed:
                 frame = message.get("text")
                 refusal = self._pace.take(frame_size(frame or message.get("bytes") or ""))
-                if self._pace.abused:
+                if refusal is not None and self._pace.abused:
                     self.outbound.close(CloseCode.TOO_MANY_CONNECTIONS, str(refusal))
                 elif (inbound := self._decode(frame)) is not None:
                     if refusal is not None:

@@ -59,6 +59,7 @@ class UserConsumer(GatewayConsumer):
     #: The store was asked to open it, and has not said whether it did.
     _asked: Session | None = None
     _record: SessionRecord
+    _sender: Sender
     #: By which a Socket.IO client may recover, where it asked for that.
     _recovery_id: str | None = None
     _queries: Bucket | None = None
@@ -176,6 +177,7 @@ class UserConsumer(GatewayConsumer):
             put_back=self._put_back,
         )
         self._record = SessionRecord(device_id, identity.device_info, now_ms())
+        self._sender = Sender.user(identity.user_id)
         self._asked = session
         self.gateway.hub.attach(session)
         try:
@@ -229,7 +231,7 @@ class UserConsumer(GatewayConsumer):
         return Pong(timestamp())
 
     def send_message(self, request: SendMessage) -> Awaitable[Receipt]:
-        return self.gateway.delivery.send(Sender.user(self._me.user_id), request)
+        return self.gateway.delivery.send(self._sender, request)
 
     async def get_online_friends(self, _: Nothing) -> OnlineFriends:
         self._look_around()

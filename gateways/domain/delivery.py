@@ -5,6 +5,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -102,35 +103,32 @@ class Delivery:
             )
         accepted_us = time.time_ns() // 1000
         accepted_ms = accepted_us // 1000
+        accepted = timestamp(accepted_ms)
         message_id = request.message_id or uuid7(accepted_ms)
-        body = self._body(sender, request, message_id, accepted_ms)
-        inbox = self._inbox
-        if request.message_id is None:
-            await self._spend(sender, recipients)
-            stored = await inbox.deliver(recipients, body, repeat_key=None, new_epoch=new_epoch())
-            if self._trail.on:
-                self._note(sender, message_id, stored)
-            self._nudge(body, stored, accepted_us)
-            return _counted(_receipt(message_id, stored, accepted_ms))
-
-        earlier = await inbox.first_receipt(sender.key, message_id)
-        if earlier is not None:
-            if self._trail.on:
-                self._trail.note("sent again", sender.user_id, message_id=message_id)
-            return _decode_receipt(earlier)
-        await self._spend(sender, recipients)
-        repeat_key = Keys.repeat_key(sender.key, message_id)
-        stored = await inbox.deliver(recipients, body, repeat_key=repeat_key, new_epoch=new_epoch())
+        body = self._body(sender, request, message_id, accepted)
+        repeat_key = None
+        if request.message_id is not None:
+            earlier = await self._inbox.first_receipt(sender.key, message_id)
+            if earlier is not None:
+                if self._trail.on:
+                    self._trail.note("sent again", sender.user_id, message_id=message_id)
+                return _decode_receipt(earlier)
+            repeat_key = Keys.repeat_key(sender.key, message_id)
+        user_id, count = sender.user_id, len(recipients)
+        # A service may send as much as it likes.
+        if user_id is not None and not self._allowances.spend_drawn(user_id, count):
+            await self._allowances.spend(user_id, count)
+        stored = await self._inbox.deliver(
+            recipients, body, repeat_key=repeat_key, new_epoch=new_epoch()
+        )
         if self._trail.on:
             self._note(sender, message_id, stored)
         self._nudge(body, stored, accepted_us)
-        receipt = _encode(_counted(_receipt(message_id, stored, accepted_ms)))
-        return _decode_receipt(await inbox.keep_receipt(sender.key, message_id, receipt))
-
-    async def _spend(self, sender: Sender, recipients: Sequence[str]) -> None:
-        """A service may send as much as it likes."""
-        if sender.user_id is not None:
-            await self._allowances.spend(sender.user_id, len(recipients))
+        receipt = _counted(_receipt(message_id, stored, accepted))
+        if repeat_key is None:
+            return receipt
+        kept = await self._inbox.keep_receipt(sender.key, message_id, _encode(receipt))
+        return _decode_receipt(kept)
 
     async def broadcast(self, sender: Sender, request: Broadcast) -> None:
         """To everybody who is online now. It is stored nowhere, and nobody can ask for it later.
@@ -138,7 +136,7 @@ class Delivery:
         Raises TooLarge, StoreUnavailable: nothing was done.
         """
         accepted_ms = now_ms()
-        body = self._body(sender, request, uuid7(accepted_ms), accepted_ms)
+        body = self._body(sender, request, uuid7(accepted_ms), timestamp(accepted_ms))
         for node_id in await self._nodes.all():
             self._mailbox.send(node_id, BroadcastNudge(body))
 
@@ -147,15 +145,16 @@ class Delivery:
         sender: Sender,
         request: SendMessage | SendServiceMessage | Broadcast,
         message_id: str,
-        accepted_ms: int,
+        accepted: str,
     ) -> bytes:
-        metadata = {
-            name: value
-            for name, value in (request.metadata or {}).items()
-            if name not in RESERVED_METADATA
-        }
-        metadata.update(sender.provenance)
-        metadata["timestamp"] = timestamp(accepted_ms)
+        metadata = {**sender.provenance, "timestamp": accepted}
+        if request.metadata:
+            own = {
+                name: value
+                for name, value in request.metadata.items()
+                if name not in RESERVED_METADATA
+            }
+            metadata = own | metadata
         body = _encode(MessageBody(message_id, sender.user_id, request.message, metadata))
         if len(body) > self._max_message_bytes:
             raise TooLarge(
@@ -167,7 +166,7 @@ class Delivery:
     def _note(self, sender: Sender, message_id: str, stored: Sequence[Stored]) -> None:
         """Of the sender once, and of each recipient."""
         if self._trail.watches(sender.user_id):
-            became = _receipt(message_id, stored, 0).recipients
+            became = _receipt(message_id, stored, "").recipients
             self._trail.note(
                 "sent",
                 sender.user_id,
@@ -198,15 +197,18 @@ class Delivery:
             self._mailbox.send(node_id, MessageNudge(body, placed, accepted_us))
 
 
-def _receipt(message_id: str, stored: Sequence[Stored], accepted_ms: int) -> Receipt:
-    sent = [outcome.user_id for outcome in stored if outcome.seq and outcome.live]
-    queued = [outcome.user_id for outcome in stored if outcome.seq and not outcome.live]
-    failed = [outcome.user_id for outcome in stored if not outcome.seq]
+def _receipt(message_id: str, stored: Sequence[Stored], accepted: str) -> Receipt:
+    sent: list[str] = []
+    queued: list[str] = []
+    failed: list[str] = []
+    for outcome in stored:
+        became = failed if not outcome.seq else sent if outcome.live else queued
+        became.append(outcome.user_id)
     return Receipt(
         status="sent" if sent or queued else "error",
         message_id=message_id,
         recipients=Recipients(total=len(stored), sent=sent, queued=queued, failed=failed),
-        timestamp=timestamp(accepted_ms),
+        timestamp=accepted,
     )
 
 
@@ -222,20 +224,29 @@ def _counted(receipt: Receipt) -> Receipt:
 
 def new_epoch() -> str:
     """A name for the life of a count that begins: the store takes it only where there is none."""
-    return f"{now_ms():x}-{next(_sequence) & 0xFFFFFFFF:x}"
-
-
-#: Unique names without asking the system for randomness each time, which takes longer than all the
-#: rest of a name.
-_sequence = itertools.count(secrets.randbits(61))
-_PROCESS: Final = secrets.token_hex(2)[:3]
+    return f"{_LIFE}-{next(_epochs):x}"
 
 
 def uuid7(ms: int) -> str:
     """RFC 9562, section 5.7: 48 bits of Unix time in ms, version, 12 bits, variant, 62 bits.
 
-    The last are a counter that began by chance (section 6.2, method 2).
+    Of the last two, 26 bits are this process's, the others a counter that began by chance
+    (section 6.2, method 2).
     """
+    return f"{_moment(ms)}-{next(_sequence) & (2**48 - 1):012x}"
+
+
+@lru_cache(maxsize=256)
+def _moment(ms: int) -> str:
+    """All of the ids of one millisecond but their counter."""
     when = f"{ms & (2**48 - 1):012x}"
-    rest = f"{next(_sequence) & (2**62 - 1) | 1 << 63:016x}"
-    return f"{when[:8]}-{when[8:]}-7{_PROCESS}-{rest[:4]}-{rest[4:]}"
+    return f"{when[:8]}-{when[8:]}-7{_PROCESS[:3]}-{_VARIANT}{_PROCESS[3:]}"
+
+
+#: Unique names without asking the system for randomness each time, which takes longer than all the
+#: rest of a name.
+_sequence = itertools.count(secrets.randbits(48))
+_PROCESS: Final = secrets.token_hex(3)
+_VARIANT: Final = "89ab"[secrets.randbits(2)]
+_LIFE: Final = f"{now_ms():x}{_PROCESS}"
+_epochs = itertools.count()

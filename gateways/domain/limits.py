@@ -7,6 +7,7 @@ together is drawn from the store's buckets in portions.
 import time
 from collections import OrderedDict
 from ipaddress import ip_address, ip_network
+from math import inf
 from typing import Final
 
 from gateways import metrics
@@ -44,21 +45,20 @@ class Bucket:
 
     def wait(self) -> float:
         """In how many seconds there is a token; 0.0: now."""
-        return max(self._after(1) - time.monotonic() - self._rate.seconds, 0.0)
+        now = time.monotonic()
+        return max(max(self._full_at, now) + self._token_seconds - now - self._rate.seconds, 0.0)
 
     def take(self, tokens: int = 1) -> float:
         """Take so many, or none where there are too few. Returns 0.0, or in how many seconds there
         are so many.
         """
-        full_at = self._after(min(tokens, self._rate.count))
-        missing = full_at - time.monotonic() - self._rate.seconds
+        now = time.monotonic()
+        full_at = max(self._full_at, now) + min(tokens, self._rate.count) * self._token_seconds
+        missing = full_at - now - self._rate.seconds
         if missing > 0:
             return missing
         self._full_at = full_at
         return 0.0
-
-    def _after(self, tokens: int) -> float:
-        return max(self._full_at, time.monotonic()) + tokens * self._token_seconds
 
 
 class Pace:
@@ -101,8 +101,22 @@ class Allowances:
             for name, rate in (("messages", messages), ("recipients", recipients))
             if rate is not None
         }
-        #: User → what is left of the portions that were drawn.
-        self._left: OrderedDict[str, dict[str, int]] = OrderedDict()
+        #: User → what is left of the portions that were drawn; infinity of what has no rate.
+        self._left: OrderedDict[str, dict[str, float]] = OrderedDict()
+
+    def spend_drawn(self, user_id: str, recipients: int) -> bool:
+        """Spend of what is drawn already, as `spend` would, without its coroutines: 2 µs less.
+        False, and nothing spent: it is too little.
+        """
+        if not self._rates:
+            return True
+        left = self._left.get(user_id)
+        if left is None or left["messages"] < 1 or left["recipients"] < recipients:
+            return False
+        left["messages"] -= 1
+        left["recipients"] -= recipients
+        self._left.move_to_end(user_id)
+        return True
 
     async def spend(self, user_id: str, recipients: int) -> None:
         """Raises RateLimited; StoreUnavailable."""
@@ -121,10 +135,11 @@ class Allowances:
         for name in self._rates:
             left[name] -= wanted[name]
 
-    def _known(self, user_id: str) -> dict[str, int]:
+    def _known(self, user_id: str) -> dict[str, float]:
         left = self._left.get(user_id)
         if left is None:
-            left = self._left[user_id] = dict.fromkeys(self._rates, 0)
+            left = {"messages": inf, "recipients": inf} | dict.fromkeys(self._rates, 0.0)
+            self._left[user_id] = left
             if len(self._left) > MAX_KNOWN:
                 self._left.popitem(last=False)
         else:

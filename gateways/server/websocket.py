@@ -43,6 +43,7 @@ def text_header(length: int) -> bytes:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
+    conn: StrictProtocol
     #: The connection ended before all was sent that was written.
     unsent = False
     unparsed = b""
@@ -55,10 +56,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue = Events(self.loop)  # type: ignore[assignment]  # all that is asked of it here
-        # Without extensions: compression would let a few bytes become many.
-        self.conn: StrictProtocol = StrictProtocol(
-            max_size=self.config.ws_max_size, logger=self.logger
-        )
+        # uvicorn's, made without extensions (worker.py): compression would let a few bytes become
+        # many.
+        self.conn.__class__ = StrictProtocol
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -28,6 +29,11 @@ REST_SECONDS: Final = 1.0
 #: Beyond this many waiting calls Redis is not keeping up, and a quick refusal is kinder than a late
 #: one.
 MAX_WAITING: Final = 20_000
+
+
+@lru_cache(maxsize=1024)
+def _head(sha: str, key_count: int) -> bytes:
+    return pack_arguments("EVALSHA", sha, key_count)
 
 
 class _Lane:
@@ -116,7 +122,7 @@ class Batcher:
         promises: bool = False,
     ) -> asyncio.Future[Any]:
         """`keys` as `pack_arguments` made them, one or several each."""
-        head = pack_arguments("EVALSHA", script.sha, key_count)
+        head = _head(script.sha, key_count)
         count = 3 + key_count + len(args)
         packed = b"*%d\r\n%b%b%b" % (count, head, b"".join(keys), pack_arguments(*args))
         return self._run(script, packed, promises=promises)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateways.store import scripts
 from gateways.store.calls import Caller
 from gateways.store.keys import Keys
-from gateways.store.link import pack_arguments
+from gateways.store.link import Argument, pack_arguments
 
 #: Recipients a script call: below this Redis is not held for longer than about half a millisecond.
 RECIPIENTS_A_CALL: Final = 100
@@ -74,25 +74,24 @@ class InboxStore:
             REPEAT_WINDOW_MS if repeat_key else 0,
             new_epoch,
         )
-        recipient_keys = self._recipient_keys
-
-        def append(some: Sequence[str]) -> Awaitable[list[bytes]]:
-            keys = [recipient_keys(user_id) for user_id in some]
-            if repeat_key:
-                got = [pack_arguments(self._keys.got(user_id, repeat_key)) for user_id in some]
-                keys = [key for pair in zip(keys, got, strict=True) for key in pair]
-            count = (4 if repeat_key else 3) * len(some)
-            return self._redis.run_packed(scripts.DELIVER, count, keys, *args, promises=True)
-
         if len(user_ids) <= RECIPIENTS_A_CALL:
-            answers = await append(user_ids)
+            answers = await self._append(user_ids, repeat_key, args)
         else:
             starts = range(0, len(user_ids), RECIPIENTS_A_CALL)
-            chunks = await asyncio.gather(
-                *[append(user_ids[start : start + RECIPIENTS_A_CALL]) for start in starts]
-            )
+            some = [user_ids[start : start + RECIPIENTS_A_CALL] for start in starts]
+            chunks = await asyncio.gather(*[self._append(ids, repeat_key, args) for ids in some])
             answers = [answer for chunk in chunks for answer in chunk]
         return [_outcome(user, answer) for user, answer in zip(user_ids, answers, strict=True)]
+
+    def _append(
+        self, user_ids: Sequence[str], repeat_key: str | None, args: Sequence[Argument]
+    ) -> Awaitable[list[bytes]]:
+        keys = list(map(self._recipient_keys, user_ids))
+        if repeat_key:
+            got = [pack_arguments(self._keys.got(user_id, repeat_key)) for user_id in user_ids]
+            keys = [key for pair in zip(keys, got, strict=True) for key in pair]
+        count = (4 if repeat_key else 3) * len(user_ids)
+        return self._redis.run_packed(scripts.DELIVER, count, keys, *args, promises=True)
 
     async def after(self, user_id: str, seq: int, *, count: int) -> list[Entry]:
         """The `count` messages that follow `seq`, in order; fewer where there are no more."""

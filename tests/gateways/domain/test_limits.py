@@ -141,6 +141,25 @@ async def test_most_messages_ask_nobody(gateway: Gateway, monkeypatch: pytest.Mo
     assert asked == 2 * 500 // (1000 // PORTIONS)
 
 
+async def test_what_is_drawn_is_spent_without_asking(gateway: Gateway) -> None:
+    allowances = Allowances(store_of(gateway), messages=None, recipients=Rate(100, 3600))
+    assert not allowances.spend_drawn("alice", 3), "nothing is drawn"
+    await allowances.spend("alice", 1)  # draws 5
+    assert not allowances.spend_drawn("alice", 5), "4 are left"
+    assert allowances.spend_drawn("alice", 3)
+    assert allowances.spend_drawn("alice", 1)
+    assert not allowances.spend_drawn("alice", 1)
+    await allowances.spend("alice", 95)
+    with pytest.raises(RateLimited):
+        await allowances.spend("alice", 1)
+    assert not allowances.spend_drawn("alice", 1)
+
+
+async def test_without_limits_there_is_always_enough(gateway: Gateway) -> None:
+    allowances = Allowances(store_of(gateway), messages=None, recipients=None)
+    assert all(allowances.spend_drawn("alice", 10**6) for _ in range(1000))
+
+
 async def test_without_the_store_nothing_is_spent(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
