@@ -20,7 +20,8 @@ from gateways.domain.sessions import Sessions
 from gateways.domain.tokens import TokenVerifier
 from gateways.domain.tracing import Tracing
 from gateways.hub import Hub
-from gateways.mailbox import ChannelLayer, Mailbox
+from gateways.layer import PipelinedLayer
+from gateways.mailbox import Mailbox
 from gateways.node import Node
 from gateways.outbound import Turn
 from gateways.reconciler import Reconciler
@@ -41,6 +42,7 @@ from gateways.store.traces import TraceStore
 from gateways.trail import Trail
 
 if TYPE_CHECKING:
+    from channels_redis.pubsub import RedisPubSubChannelLayer
     from redis.asyncio import Redis
 
 
@@ -50,7 +52,7 @@ class Gateway:
     """
 
     def __init__(
-        self, config: Config, layer: ChannelLayer, *, redis: "Redis | None" = None
+        self, config: Config, layer: "RedisPubSubChannelLayer", *, redis: "Redis | None" = None
     ) -> None:
         self.config = config
         self.node_id = secrets.token_hex(6)
@@ -90,7 +92,7 @@ class Gateway:
             on_other_epoch=lambda: self.node.reconcile_now(),  # noqa: PLW0108
         )
         self.mailbox = Mailbox(
-            layer,
+            PipelinedLayer(layer, self.redis),
             self.hub,
             self.connections,
             node_id=self.node_id,

@@ -1,7 +1,7 @@
 """The node's one channel in the channel layer, and the way to the other nodes'."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final, Protocol
@@ -41,9 +41,9 @@ DEAF_SECONDS: Final = 5.0
 
 
 class ChannelLayer(Protocol):
-    async def send(self, channel: str, message: dict[str, Any]) -> None: ...
+    def send(self, channel: str, message: dict[str, Any]) -> Awaitable[Any]: ...
 
-    async def receive(self, channel: str) -> dict[str, Any]: ...
+    def receive(self, channel: str) -> Awaitable[dict[str, Any]]: ...
 
     async def group_add(self, group: str, channel: str) -> None: ...
 

@@ -486,3 +486,23 @@ async def test_a_slow_key_server_holds_up_neither_the_loop_nor_its_client_for_lo
     key_server.answering.set()
     await verifier.prefetch()
     assert (await verifier.verify(pair.sign())).user_id == "alice"
+
+
+async def test_a_secret_is_looked_at_once(configure: Configure) -> None:
+    configure(SIGNING_KEY=SECRET)
+    looked_at = tokens.RememberingHMAC.prepare_key.cache_info
+    verifier, token = TokenVerifier(), sign()
+    await verifier.verify(token)
+    before = looked_at()
+    for _ in range(3):
+        assert (await verifier.verify(token)).user_id == "alice"
+    assert looked_at().misses == before.misses
+    assert looked_at().hits > before.hits
+
+
+def test_a_public_key_is_still_no_secret() -> None:
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for _ in range(2):
+        with pytest.raises(jwt.InvalidKeyError):
+            jwt.get_algorithm_by_name("HS256").prepare_key(pem)
