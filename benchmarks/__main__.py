@@ -35,6 +35,7 @@ QUICK_SECONDS: Final = 3.0
 KEPT: Final = Path(__file__).parent / "kept.json"
 #: So much more than was kept is a defect.
 GROWTH: Final = 1.5
+TRIES: Final = 4
 
 
 def main() -> int:
@@ -68,7 +69,7 @@ def main() -> int:
     if options.keep:
         _keep(results, cases)
     elif options.check:
-        failed |= not _still_as_cheap(results, cases)
+        failed |= not _still_as_cheap(results, cases, options.seconds)
     return int(failed)
 
 
@@ -153,22 +154,38 @@ def _cell(results: Results, case: Case, contender: Contender, figure: str) -> st
     return f"{value:,.2f}{ratio}"
 
 
-def _yardsticks(results: Results, cases: Sequence[Case]) -> dict[str, float]:
+def _yardsticks(results: Results, cases: Sequence[Case]) -> dict[Case, float]:
     """Our cost of a million deliveries, as a multiple of the yardstick's."""
     unit = results.machine["yardstick_seconds"]
-    costs = {case.name: results.median(case, GATEWAY, "cpu_us") for case in cases}
-    return {name: round(cost / unit, 2) for name, cost in costs.items() if cost is not None}
+    costs = {case: results.median(case, GATEWAY, "cpu_us") for case in cases}
+    return {case: cost / unit for case, cost in costs.items() if cost is not None}
+
+
+def _yardsticks_again(case: Case, seconds: float | None) -> float:
+    unit = machine.yardstick()
+    with running(GATEWAY, processes=case.processes) as server:
+        cost = case.measure(server, seconds or case.seconds)["cpu_us"]
+    assert cost is not None  # it was measured before
+    return cost / unit
 
 
 def _keep(results: Results, cases: Sequence[Case]) -> None:
-    KEPT.write_text(json.dumps(_yardsticks(results, cases), indent=1) + "\n")
+    costs = {case.name: round(cost, 2) for case, cost in _yardsticks(results, cases).items()}
+    KEPT.write_text(json.dumps(costs, indent=1) + "\n")
 
 
-def _still_as_cheap(results: Results, cases: Sequence[Case]) -> bool:
+def _still_as_cheap(results: Results, cases: Sequence[Case], seconds: float | None) -> bool:
+    """What else runs on the machine makes a case dearer, never cheaper: one that is too dear is
+    measured again before it counts as a defect.
+    """
     kept, cheap = json.loads(KEPT.read_text()), True
-    for name, now in _yardsticks(results, cases).items():
-        growth = now / kept[name]
-        print(f"{name}: {now:.0f} yardsticks, {growth:.2f} of what was kept")
+    for case, cost in _yardsticks(results, cases).items():
+        costs = [cost]
+        while min(costs) > GROWTH * kept[case.name] and len(costs) < TRIES:
+            costs.append(_yardsticks_again(case, seconds))
+        growth = min(costs) / kept[case.name]
+        measured = ", ".join(f"{each:.0f}" for each in costs)
+        print(f"{case.name}: {measured} yardsticks, {growth:.2f} of what was kept")
         cheap &= growth <= GROWTH
     return cheap
 
