@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +20,6 @@ from benchmarks.contenders import (
     CONTENDERS,
     GATEWAY,
     REDIS_ADAPTER,
-    ROOT,
     STREAMS_ADAPTER,
     Contender,
     running,
@@ -48,7 +46,7 @@ def main() -> int:
     results = Results(
         machine=machine.described(),
         date=datetime.now(UTC).date().isoformat(),
-        commit=_commit(),
+        commit=machine.commit(),
     )
     if cases:
         build(contenders)
@@ -188,16 +186,6 @@ def _still_as_cheap(results: Results, cases: Sequence[Case], seconds: float | No
         print(f"{case.name}: {measured} yardsticks, {growth:.2f} of what was kept")
         cheap &= growth <= GROWTH
     return cheap
-
-
-def _commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
 
 
 if __name__ == "__main__":

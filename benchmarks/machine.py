@@ -39,6 +39,17 @@ def yardstick() -> float:
     return min(work() for _ in range(YARDSTICK_TRIES))
 
 
+def commit() -> str:
+    """What is measured, by its short name."""
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
 def described() -> dict[str, Any]:
     """What a figure has to be read with."""
     return {

@@ -24,6 +24,7 @@ from typing import Any, Final
 import redis
 from rich.console import Console
 
+from benchmarks import machine
 from tests.e2e.gateways import ROOT, Deployment, GatewayProcess
 from tests.soak import page, readings
 from tests.soak.figures import FIGURES, Verdict, verdict
@@ -113,7 +114,7 @@ class Soak:
         heading = {
             "minutes": self._seconds / 60,
             "date": datetime.now(UTC).date().isoformat(),
-            "commit": _commit(),
+            "commit": machine.commit(),
             "counts": self._counts,
         }
         page.write(
@@ -246,16 +247,6 @@ def _say(each: Verdict) -> None:
         f"{'flat ' if each.flat else 'RISES'} {each.curve}: {each.typical:.1f} {each.figure.unit}"
         f", {each.rise:+.2f} of {each.figure.bound:g} ({each.rise_an_hour:+.2f} an hour)"
     )
-
-
-def _commit() -> str:
-    return subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -178,6 +178,10 @@ class SocketIO(Link):
             elif kind in ("41", "44"):
                 raise ConnectionError(packet)
 
+    async def goodbye(self) -> None:
+        await self._say("41")
+        await self._raw.close()
+
 
 class SocketIOWebSocket(SocketIO):
     _raw: RawWebSocket
@@ -188,10 +192,6 @@ class SocketIOWebSocket(SocketIO):
         link._raw = await open_websocket(port)
         link._begin()
         return link
-
-    async def goodbye(self) -> None:
-        await self._say("41")
-        await self._raw.close()
 
     def drop(self) -> None:
         self._raw.socket.transport.abort()
@@ -206,10 +206,6 @@ class SocketIOPolling(SocketIO):
         link._raw = await open_polling(port)
         link._begin()
         return link
-
-    async def goodbye(self) -> None:
-        await self._say("41")
-        await self._raw.close()
 
     def drop(self) -> None:
         """It only polls no more: its reader is cancelled next."""
