@@ -26,6 +26,7 @@ from gateways.node import Node
 from gateways.outbound import Turn
 from gateways.reconciler import Reconciler
 from gateways.store.batcher import Batcher
+from gateways.store.cluster import Cluster
 from gateways.store.connection import connect
 from gateways.store.directory import DirectoryStore
 from gateways.store.dossiers import DossierStore
@@ -35,6 +36,7 @@ from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
 from gateways.store.limits import LimitStore
 from gateways.store.nodes import NodeStore
+from gateways.store.place import Engine, Place
 from gateways.store.recoveries import RecoveryStore
 from gateways.store.service_sessions import ServiceSessionStore
 from gateways.store.sessions import SessionStore
@@ -56,11 +58,13 @@ class Gateway:
     ) -> None:
         self.config = config
         self.node_id = secrets.token_hex(6)
-        client = redis or connect(config.redis_url, timeout_seconds=config.redis_timeout_seconds)
-        self.redis = Batcher(
-            client,
-            timeout_seconds=config.redis_timeout_seconds,
-            fsync=config.durability is Durability.FSYNC,
+        place, timeout_seconds = Place.of(config.redis_url), config.redis_timeout_seconds
+        client = redis or connect(place, timeout_seconds=timeout_seconds)
+        fsync = config.durability is Durability.FSYNC
+        self.redis = (
+            Cluster(place, client, timeout_seconds=timeout_seconds, fsync=fsync)
+            if place.engine is Engine.CLUSTER
+            else Batcher(client, timeout_seconds=timeout_seconds, fsync=fsync)
         )
         self.durability = DurabilityStore(self.redis, asked=config.durability)
         keys = Keys(config.redis_prefix)

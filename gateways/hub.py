@@ -29,6 +29,8 @@ GAP_PATIENCE_SECONDS: Final = 0.02
 PAGE: Final = 50
 #: After a failed read; Redis may be away for a while, and the sessions that are behind all ask.
 RETRY_SECONDS: Final = 1.0
+#: A nudge that comes later than this after its message was read from the inbox is another one's.
+LATE_SECONDS: Final = 30.0
 #: Sessions that a broadcast is written to in one go: about a millisecond.
 BROADCAST_STRETCH: Final = 250
 #: Users whose newest change of presence is remembered, so that an older one can't undo it.
@@ -48,7 +50,7 @@ class Hub:
         self, inbox: InboxStore, trail: Trail, *, on_other_epoch: Callable[[], None]
     ) -> None:
         """`on_other_epoch` is called where a message belongs to another epoch than its recipient's
-        session: one of the two knows less than the store.
+        session, or should: one of the two knows less than the store.
         """
         self._inbox = inbox
         self._trail = trail
@@ -104,7 +106,9 @@ class Hub:
     ) -> None:
         """The session's history begins after `position`; it follows, then what is new."""
         session.epoch = epoch
+        session.went_back = False
         session.opened_ms = session.opened_ms or opened_ms
+        session.read_to, session.read_at = position, time.monotonic()
         self._hand_over(session, session.order.place(position, newest), PUSHED)
         self._catch_up(session, patience_seconds=0)
 
@@ -140,6 +144,9 @@ class Hub:
                 continue
             if self._trail.on and self._trail.watches(user_id):
                 self._note_order(session, seq, body)
+            if seq <= session.order.position and self._is_reused(session, seq):
+                self._give_up(session)
+                continue
             self._hand_over(session, session.order.offer(seq, body), PUSHED)
             if session.order.behind:
                 self._catch_up(session, patience_seconds=GAP_PATIENCE_SECONDS)
@@ -154,6 +161,19 @@ class Hub:
             position=position,
             session_id=session.session_id,
         )
+
+    def _is_reused(self, session: Session, seq: int) -> bool:
+        """Whether the seq is another message's than it was: each nudge comes once, and comes before
+        its message is read, or soon after. The store went back in time, as after a fail-over.
+        """
+        return seq > session.read_to or time.monotonic() - session.read_at > LATE_SECONDS
+
+    def _give_up(self, session: Session) -> None:
+        """Hand it nothing more of this epoch: the node puts it into another one."""
+        log.warning("store went back", user_id=session.user_id, session_id=session.session_id)
+        session.went_back = True
+        self.displace(session, Order(stored=session.order.stored))
+        self._on_other_epoch()
 
     def on_status(self, nudge: StatusNudge) -> None:
         """Tell the watchers, unless they know. A session hears of changes since it was opened: its
@@ -310,6 +330,7 @@ class Hub:
             unsent = 0
             for entry in page:
                 messages = order.read([(entry.seq, entry.body)])
+                session.read_to, session.read_at = order.position, time.monotonic()
                 metrics.messages_recovered.add(len(messages))
                 self._hand_over(session, messages, READ)
                 unsent += len(entry.body)

@@ -67,7 +67,7 @@ class Node:
         self._sweep = sweep
         self._nodes = nodes
         self._sessions = sessions
-        self._life = ""
+        self._life = self._term = ""
         self._renewed_at = time.monotonic()
         self._stepped_down = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -160,16 +160,17 @@ class Node:
         await asyncio.sleep(self._config.node_lease_seconds / 3)
 
     async def _renew(self) -> None:
-        lease = await self._nodes.renew(self.node_id, new_life=secrets.token_hex(8))
+        lease = await self._nodes.renew(self.node_id, new_name=secrets.token_hex(8))
         self._renewed_at = time.monotonic()
         first = not self._life
         lost_data = not first and lease.life != self._life
-        self._life = lease.life
+        buried = not first and lease.term != self._term
+        self._life, self._term = lease.life, lease.term
         if lost_data:
             metrics.data_losses.add()
             log.error("store lost its data", life=lease.life)
             self.reconcile_now()
-        elif lease.claimed or not (lease.held or first):
+        elif lease.claimed or buried:
             self._step_down()
         self._stepped_down = lease.claimed
         for dead_node_id in lease.expired:

@@ -1,7 +1,7 @@
 """Where one session stands in its user's log: each message once, in order, without a hole.
 
-Pure state: no asyncio, no Redis. The hub feeds it nudges, which come late, twice or never; a reader
-feeds it pages of the inbox, which is the truth.
+Pure state: no asyncio, no Redis. The hub feeds it nudges, which come late or never; a reader feeds
+it pages of the inbox, which is the truth.
 """
 
 from collections.abc import Iterable

@@ -12,6 +12,7 @@ from gateways.domain.presence import Presence
 from gateways.hub import Hub
 from gateways.nudges import StatusNudge
 from gateways.protocol.errors import CloseCode
+from gateways.protocol.events import MAX_SAFE_INTEGER
 from gateways.session import Session
 from gateways.store.friends import FriendStore
 from gateways.store.nodes import NodeStore
@@ -107,10 +108,12 @@ class Reconciler:
         """`position` is the session's from before the store was asked."""
         if session.outbound.closed or session.session_id not in self._connections:
             return
-        if state.epoch == session.epoch and state.seq < position:
-            # The store went back, as after a fail-over: its next messages would look like old ones.
+        if state.epoch == session.epoch and (state.seq < position or session.went_back):
+            # The store went back, as after a fail-over: its next messages would look like old ones,
+            # or have done so already, and there may be more of them now than there were.
+            seq = MAX_SAFE_INTEGER if session.went_back else position
             await self._sessions.renew_epoch(
-                session.user_id, session.epoch, position, new_epoch=new_epoch()
+                session.user_id, session.epoch, seq, new_epoch=new_epoch()
             )
             await session.put_back()
             metrics.repairs.add("put back")

@@ -57,6 +57,12 @@ class Session(_Authenticated):
     epoch: str = ""
     #: When it was opened, in ms, by the store's clock.
     opened_ms: int = 0
+    #: How far it came otherwise than by nudges, which may still come, and when, in monotonic
+    #: seconds.
+    read_to: int = 0
+    read_at: float = 0.0
+    #: The store gave a seq a second time: its epoch is over.
+    went_back: bool = False
     #: The user's id as JSON, as each message to it has it.
     _recipient: bytes = field(init=False)
 

@@ -6,17 +6,18 @@ Each has an id, by which SILENCED_CHECKS silences it. docs/operations.md has the
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Warning as Weakness, register
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
+
+from gateways.store.connection import connect
+from gateways.store.place import Place
 
 TAG: Final = "scarfall"
 #: Whoever tries keys begins with these.
@@ -92,11 +93,12 @@ def check_doors(**_: Any) -> Iterator[CheckMessage]:
 def check_store(**_: Any) -> Iterator[CheckMessage]:
     if settings.REDIS_EMBEDDED:
         return
-    url = urlsplit(settings.REDIS_URL)
-    if url.scheme != "unix" and url.password is None and _is_public(url.hostname or ""):
+    place = Place.of(settings.REDIS_URL)
+    public = [host for host in place.hosts if _is_public(host)]
+    if public and place.login.password is None:
         yield weakness(
             11,
-            f"Redis at {url.hostname} has no password.",
+            f"Redis at {public[0]} has no password.",
             "requirepass in its configuration, REDIS_PASSWORD here",
         )
     policy = _eviction_policy()
@@ -133,12 +135,14 @@ def _is_public(host: str) -> bool:
 def _eviction_policy() -> str | None:
     """None where Redis does not say: whether it answers at all, /readyz knows."""
     try:
-        with Redis.from_url(
-            settings.REDIS_URL,
-            socket_timeout=ASK_SECONDS,
-            socket_connect_timeout=ASK_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        ) as redis:
-            return str(redis.info("memory").get("maxmemory_policy"))
-    except (RedisError, OSError, ValueError):
+        return asyncio.run(_ask_policy())
+    except (RedisError, OSError, TimeoutError):
         return None
+
+
+async def _ask_policy() -> str:
+    redis = connect(Place.of(settings.REDIS_URL), timeout_seconds=ASK_SECONDS)
+    try:
+        return str((await redis.info("memory")).get("maxmemory_policy"))
+    finally:
+        await redis.aclose()

@@ -10,9 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from gateways.store.connection import layer_host
+from gateways.store.place import Place
 from scarfall import environment, keyfiles, logs, redis_url, sockets
 from scarfall.admin_site import UNFOLD  # noqa: F401  # a setting
 from scarfall.environment import BASE_DIR
@@ -275,24 +274,13 @@ else:
     # Seconds. A server that is gone would be waited for as long as the kernel likes.
     DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
 
-# The layer's connections. Each call ends within REDIS_TIMEOUT and is never made a second time: a
-# publish that timed out may have arrived. An idle subscriber is safe, since the layer polls it with
-# a time-out of its own; the ping finds a peer that went away without a word.
+# Each call of the layer's ends within REDIS_TIMEOUT and is never made a second time: a publish that
+# timed out may have arrived.
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
         "CONFIG": {
-            "hosts": [
-                {
-                    "address": REDIS_URL,
-                    "socket_timeout": REDIS_TIMEOUT,
-                    "socket_connect_timeout": REDIS_TIMEOUT,
-                    "health_check_interval": 10,
-                    "retry": Retry(NoBackoff(), 0),
-                    # A UNIX socket has no such option.
-                    **({} if REDIS_URL.startswith("unix:") else {"socket_keepalive": True}),
-                }
-            ],
+            "hosts": [layer_host(Place.of(REDIS_URL), timeout_seconds=REDIS_TIMEOUT)],
             "prefix": REDIS_PREFIX,
         },
     },

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import dj_database_url
+
+from gateways.store.place import Place
 
 T = TypeVar("T")
 
@@ -167,14 +169,24 @@ def choice(*values: str) -> Parser[str]:
 def url(*schemes: str) -> Parser[str]:
     def convert(text: str) -> str:
         parts = urlsplit(text)
-        place = parts.path if parts.scheme == "unix" else parts.hostname
-        if parts.scheme not in schemes or not place or parts.port == 0:
+        if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
             raise ValueError(text)
         return text
 
     return Parser(
         "a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes), convert
     )
+
+
+def _store_url(text: str) -> str:
+    return Place.of(text).url
+
+
+store_url: Final = Parser(
+    "a URL as redis://host, rediss://host, unix:///path, redis+sentinel://host,host/name or"
+    " redis+cluster://host,host",
+    _store_url,
+)
 
 
 def pattern(expression: str, expected: str) -> Parser[str]:

@@ -31,9 +31,29 @@ REST_SECONDS: Final = 1.0
 MAX_WAITING: Final = 20_000
 
 
+_ASKING: Final = pack(("ASKING",))
+
+
+def packed_run(
+    script: Script, key_count: int, keys: Sequence[bytes], args: Sequence[Argument]
+) -> bytes:
+    """`keys` as `pack_arguments` made them, one or several each."""
+    head = _head(script.sha, key_count)
+    count = 3 + key_count + len(args)
+    return b"*%d\r\n%b%b%b" % (count, head, b"".join(keys), pack_arguments(*args))
+
+
+def _is_a_replicas(result: Any) -> bool:
+    return isinstance(result, Refusal) and result.kind == "READONLY"
+
+
 @lru_cache(maxsize=1024)
 def _head(sha: str, key_count: int) -> bytes:
     return pack_arguments("EVALSHA", sha, key_count)
+
+
+#: Users whom one script call is about: Redis is not held for longer than about half a millisecond.
+USERS_A_CALL: Final = 100
 
 
 class _Lane:
@@ -70,6 +90,8 @@ class Batcher:
     server's disk. WAITAOF speaks of the writes of its own connection (Valkey, "WAITAOF"), so it
     goes at the end of the same pipeline, once for all that are in it.
     """
+
+    users_a_call = USERS_A_CALL
 
     def __init__(self, redis: "Redis", *, timeout_seconds: float, fsync: bool = False) -> None:
         # Asked for once: each time is a system call until Python 3.12.
@@ -111,7 +133,7 @@ class Batcher:
     ) -> asyncio.Future[Any]:
         """`promises`: somebody will be told that it is done."""
         packed = pack(("EVALSHA", script.sha, len(keys), *keys, *args))
-        return self._run(script, packed, promises=promises)
+        return self.carry(packed, script, promises=promises)
 
     def run_packed(
         self,
@@ -122,19 +144,36 @@ class Batcher:
         promises: bool = False,
     ) -> asyncio.Future[Any]:
         """`keys` as `pack_arguments` made them, one or several each."""
-        head = _head(script.sha, key_count)
-        count = 3 + key_count + len(args)
-        packed = b"*%d\r\n%b%b%b" % (count, head, b"".join(keys), pack_arguments(*args))
-        return self._run(script, packed, promises=promises)
+        packed = packed_run(script, key_count, keys, args)
+        return self.carry(packed, script, promises=promises)
 
-    def _run(self, script: Script, packed: bytes, *, promises: bool) -> asyncio.Future[Any]:
+    def carry(
+        self, packed: bytes, script: Script | None = None, *, promises: bool = False
+    ) -> asyncio.Future[Any]:
+        """One command that is packed already."""
         future: asyncio.Future[Any] = self._loop.create_future()
         return self._enqueue(Pending(packed, future, script=script, promises=promises))
+
+    async def carry_asking(
+        self, packed: bytes, script: Script | None = None, *, promises: bool = False
+    ) -> Any:
+        """The same, of a key that is about to move to this node of a cluster (Redis Cluster
+        specification, "ASK redirection").
+        """
+        if script is not None:
+            await self.call("SCRIPT", "LOAD", script.text)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        pending = Pending(_ASKING + packed, future, count=2, together=True, promises=promises)
+        return (await self._enqueue(pending))[1]
 
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]:
         return list(await asyncio.gather(*[self.run(script, keys, *args) for keys, args in calls]))
+
+    async def everywhere(self, *command: Argument) -> list[Any]:
+        """The answers of all servers that hold something: here of one."""
+        return [await self.call(*command)]
 
     async def close(self) -> None:
         """What is under way is answered first; what waits is refused."""
@@ -267,6 +306,8 @@ class Batcher:
             self._lost(batch, outcome)
         else:
             metrics.store_seconds.observe(time.perf_counter() - lane.sent_at)
+            if lane.link is not None and any(map(_is_a_replicas, outcome)):
+                lane.link.close("The server is a replica now.")  # the next one is the primary's
             try:
                 unknown = answer(batch, outcome, synced=synced)
                 if unknown and not repeated:

@@ -10,7 +10,10 @@ from gateways.store.scripts import Script
 
 
 class Caller(Protocol):
-    """What the store's modules need of the batcher."""
+    """What the store's modules need of the batcher, or of a cluster's."""
+
+    #: How many users one script call may be about.
+    users_a_call: int
 
     def call(self, *command: Argument) -> Awaitable[Any]: ...
 
@@ -32,6 +35,8 @@ class Caller(Protocol):
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]: ...
+
+    async def everywhere(self, *command: Argument) -> list[Any]: ...
 
 
 class Pending:
@@ -103,7 +108,11 @@ def answer(
     replies = iter(outcome)
     for pending in batch:
         if pending.together:
-            resolve_together(pending.future, [next(replies) for _ in range(pending.count)])
+            results = [next(replies) for _ in range(pending.count)]
+            if unsynced and pending.promises:
+                resolve(pending.future, unsynced)
+            else:
+                resolve_together(pending.future, results)
             continue
         result = next(replies)
         if isinstance(result, Refusal) and result.kind == "NOSCRIPT":

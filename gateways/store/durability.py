@@ -35,12 +35,14 @@ class DurabilityStore:
 
         Raises StoreUnavailable where it does not answer.
         """
-        answers = await self._redis.call_all([("INFO", "persistence"), ("INFO", "memory")])
-        server = _fields(b"".join(answers).decode())
-        self._note(self._asked if server.get("aof_enabled") == "1" else Durability.MEMORY)
-        policy = server.get("maxmemory_policy", SAFE_POLICY)
-        if policy != SAFE_POLICY:
-            return f"the store may throw messages away: its maxmemory-policy is {policy}"
+        persistence = await self._redis.everywhere("INFO", "persistence")
+        memory = await self._redis.everywhere("INFO", "memory")
+        kept = all(_fields(answer).get("aof_enabled") == "1" for answer in persistence)
+        self._note(self._asked if kept else Durability.MEMORY)
+        for answer in memory:
+            policy = _fields(answer).get("maxmemory_policy", SAFE_POLICY)
+            if policy != SAFE_POLICY:
+                return f"the store may throw messages away: its maxmemory-policy is {policy}"
         if self._asked is Durability.FSYNC and self.given is not Durability.FSYNC:
             return "DURABILITY is fsync, and the store keeps no append-only file"
         return None
@@ -51,6 +53,6 @@ class DurabilityStore:
         self.given = given
 
 
-def _fields(info: str) -> dict[str, str]:
+def _fields(info: bytes) -> dict[str, str]:
     """INFO's answer has a `name:value` on each line."""
-    return dict(line.partition(":")[::2] for line in info.splitlines())
+    return dict(line.partition(":")[::2] for line in info.decode().splitlines())

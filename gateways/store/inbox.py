@@ -13,8 +13,6 @@ from gateways.store.calls import Caller
 from gateways.store.keys import Keys
 from gateways.store.link import Argument, pack_arguments
 
-#: Recipients a script call: below this Redis is not held for longer than about half a millisecond.
-RECIPIENTS_A_CALL: Final = 100
 #: How long a message id that its sender chose is recognised.
 REPEAT_WINDOW_MS: Final = 600_000
 #: Entries that a stream keeps beyond an inbox's length: a session may begin at the oldest message
@@ -74,11 +72,12 @@ class InboxStore:
             REPEAT_WINDOW_MS if repeat_key else 0,
             new_epoch,
         )
-        if len(user_ids) <= RECIPIENTS_A_CALL:
+        at_once = self._redis.users_a_call
+        if len(user_ids) <= at_once:
             answers = await self._append(user_ids, repeat_key, args)
         else:
-            starts = range(0, len(user_ids), RECIPIENTS_A_CALL)
-            some = [user_ids[start : start + RECIPIENTS_A_CALL] for start in starts]
+            starts = range(0, len(user_ids), at_once)
+            some = [user_ids[start : start + at_once] for start in starts]
             chunks = await asyncio.gather(*[self._append(ids, repeat_key, args) for ids in some])
             answers = [answer for chunk in chunks for answer in chunk]
         return [_outcome(user, answer) for user, answer in zip(user_ids, answers, strict=True)]

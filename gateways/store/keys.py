@@ -30,6 +30,7 @@ class Keys:
         self.leases = f"{prefix}{{nodes}}:leases"
         self.claims = f"{prefix}{{nodes}}:claims"
         self.life = f"{prefix}{{nodes}}:life"
+        self.terms = f"{prefix}{{nodes}}:terms"
         self.service_sessions = f"{prefix}services:sessions"
 
     def _user(self, user_id: str, what: str) -> str:

@@ -13,11 +13,11 @@ _PAGE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a node learns when it renews. `life` names what the store remembers since it last lost
-    its data.
+    """What a node learns when it renews. `term` is another one where it was buried since it last
+    knew; `life` names what the store remembers since it last lost its data.
     """
 
-    held: bool
+    term: str
     claimed: bool
     life: str
     expired: Sequence[str]
@@ -29,15 +29,18 @@ class NodeStore:
         self._keys = keys
         self._lease_ms = int(lease_seconds * 1000)
 
-    async def renew(self, node_id: str, *, new_life: str) -> Lease:
-        held, claimed, life, *expired = await self._redis.run(
+    async def renew(self, node_id: str, *, new_name: str) -> Lease:
+        """`new_name` is the term's, or the life's, should one begin."""
+        term, claimed, life, *expired = await self._redis.run(
             scripts.RENEW_LEASE,
-            (self._keys.leases, self._keys.claims, self._keys.life),
+            (self._keys.leases, self._keys.claims, self._keys.life, self._keys.terms),
             node_id,
             self._lease_ms,
-            new_life,
+            new_name,
         )
-        return Lease(held == 1, claimed == 1, life.decode(), [node.decode() for node in expired])
+        return Lease(
+            term.decode(), claimed == 1, life.decode(), [node.decode() for node in expired]
+        )
 
     async def claim(self, dead_node_id: str, node_id: str) -> bool:
         claimed: int = await self._redis.run(
@@ -55,6 +58,7 @@ class NodeStore:
             [
                 ("ZREM", self._keys.leases, node_id),
                 ("HDEL", self._keys.claims, node_id),
+                ("HDEL", self._keys.terms, node_id),
                 ("DEL", self._keys.node_users(node_id)),
             ]
         )

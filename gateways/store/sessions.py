@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -20,9 +20,6 @@ from gateways.store.records import (
 )
 
 T = TypeVar("T")
-
-#: Users whom one script call is about: Redis is held for about 0.2 ms.
-USERS_A_CALL: Final = 100
 
 
 class SessionStore:
@@ -177,7 +174,7 @@ class SessionStore:
                     [self._keys.state(user_id) for user_id, _ in some],
                     [word for place in some for word in (place[1], handed[place])],
                 )
-                for some in _stretches(list(handed))
+                for some in self._stretches(list(handed))
             ],
         )
 
@@ -207,7 +204,10 @@ class SessionStore:
         """Which nodes hold sessions of each user."""
         answers = await self._redis.run_all(
             scripts.NODES_OF,
-            [([self._keys.sessions(user) for user in some], ()) for some in _stretches(user_ids)],
+            [
+                ([self._keys.sessions(user) for user in some], ())
+                for some in self._stretches(user_ids)
+            ],
         )
         return [_nodes(answer) for some in answers for answer in some]
 
@@ -222,10 +222,10 @@ class SessionStore:
         )
         return [records.state(answer) for answer in answers]
 
-
-def _stretches(users: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(users), USERS_A_CALL):
-        yield users[start : start + USERS_A_CALL]
+    def _stretches(self, users: Sequence[T]) -> Iterator[Sequence[T]]:
+        at_once = self._redis.users_a_call
+        for start in range(0, len(users), at_once):
+            yield users[start : start + at_once]
 
 
 # Of many users at once nearly all have the same answer.

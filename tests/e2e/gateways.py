@@ -12,8 +12,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from gateways.store.keys import Keys
 from tests.e2e.client import TOKEN_SECRET
@@ -29,17 +30,26 @@ class GatewayProcess:
     then the internal one's.
     """
 
-    def __init__(self, environment: dict[str, str], log: Path, gateway: str = "user") -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        log: Path,
+        gateway: str = "user",
+        *,
+        inside: Sequence[str] = (),
+    ) -> None:
+        """`inside`: what runs it elsewhere, as `ip netns exec NAME`."""
+        self.host = environment["HOST"]
         self.port = int(environment["PORT"])
         self.internal_port = int(environment["INTERNAL_PORT"])
-        self.url = f"ws://127.0.0.1:{self.port}/ws"
+        self.url = f"ws://{self.host}:{self.port}/ws"
         self.internal_url = f"ws://127.0.0.1:{self.internal_port}/ws"
         self.gateway = gateway
         self.environment = environment
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", gateway],
+                [*inside, sys.executable, "manage.py", "serve", gateway],
                 cwd=ROOT,
                 env=environment,
                 stdout=output,
@@ -69,7 +79,7 @@ class GatewayProcess:
         try:
             secure = "TLS_CERT" in self.environment and port in (None, self.port)
             with urllib.request.urlopen(
-                f"http{'s' * secure}://127.0.0.1:{port or self.port}{path}",
+                f"http{'s' * secure}://{self.host}:{port or self.port}{path}",
                 timeout=WAIT_SECONDS,
                 # It is the tests' own, for localhost.
                 context=ssl._create_unverified_context() if secure else None,
@@ -115,11 +125,21 @@ class GatewayProcess:
         return "\n".join(file.read_text() for file in files)
 
 
+class Store(Protocol):
+    """What a deployment keeps its data in."""
+
+    @property
+    def url(self) -> str: ...
+
+    def client(self) -> Any:
+        """A synchronous client of redis-py."""
+
+
 class Deployment:
     """Gateways on one store under one prefix: they see each other, and nothing of other tests'."""
 
-    def __init__(self, valkey: Valkey, directory: Path, **variables: str) -> None:
-        self.valkey = valkey
+    def __init__(self, store: Store, directory: Path, **variables: str) -> None:
+        self.store = store
         self.directory = directory
         self.prefix = f"e2e-{secrets.token_hex(4)}:"
         self.keys = Keys(self.prefix)
@@ -130,8 +150,16 @@ class Deployment:
         #: Whether a trace in the logs is a defect, as it is unless a test breaks the store itself.
         self.logs_stay_clean = True
 
-    def start(self, gateway: str = "user", **variables: str) -> GatewayProcess:
-        return self._spawn(gateway, variables).wait_until_ready()
+    @property
+    def valkey(self) -> Valkey:
+        """The store, where it is one server."""
+        assert isinstance(self.store, Valkey)
+        return self.store
+
+    def start(
+        self, gateway: str = "user", *, inside: Sequence[str] = (), **variables: str
+    ) -> GatewayProcess:
+        return self._spawn(gateway, variables, inside).wait_until_ready()
 
     def start_pair(
         self, gateway: str = "user", **variables: str
@@ -150,17 +178,19 @@ class Deployment:
 
     def befriend(self, user_id: str, *friend_ids: str) -> None:
         """Put friends on a user's list: the user hears of them, they do not hear of the user."""
-        with self.valkey.client() as redis:
+        with self.store.client() as redis:
             redis.sadd(self.keys.friends(user_id), *friend_ids)
             for friend_id in friend_ids:
                 redis.sadd(self.keys.friend_of(friend_id), user_id)
 
-    def _spawn(self, gateway: str, variables: dict[str, str]) -> GatewayProcess:
+    def _spawn(
+        self, gateway: str, variables: dict[str, str], inside: Sequence[str] = ()
+    ) -> GatewayProcess:
         name = f"gateway{next(self._numbers)}"
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "scarfall.settings",
-            "REDIS_URL": self.valkey.url,
+            "REDIS_URL": self.store.url,
             "REDIS_PREFIX": self.prefix,
             "HOST": "127.0.0.1",
             "PORT": str(listening_port()),
@@ -182,7 +212,8 @@ class Deployment:
             **self.variables,
             **variables,
         }
-        process = GatewayProcess(environment, self.directory / f"{name}.log", gateway)
+        log = self.directory / f"{name}.log"
+        process = GatewayProcess(environment, log, gateway, inside=inside)
         self.gateways.append(process)
         return process
 

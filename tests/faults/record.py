@@ -114,26 +114,29 @@ class Record:
 
     # --- the judge --------------------------------------------------------------------------------
 
-    def faults(self, *, may_lose: bool = False) -> list[str]:
+    def faults(self, *, may_lose: bool = False, may_repeat: bool = False) -> list[str]:
         """Every breach of what is promised, in words; none is right.
 
         `may_lose`: the store lost its data, and with them which messages it had.
         What a new epoch began is then held to the same; but what came before and was not answered
-        yet is sent again, and comes again.
+        yet is sent again, and comes again. `may_repeat`: it lost the last of them, so that the new
+        epoch begins with those that it still had.
         """
         found = [f"never answered: {s.message_id}" for s in self.sent.values() if not s.answered]
         if not may_lose:
             for recipient, ids in self.outstanding().items():
                 found.append(f"{recipient}: lost {len(ids)}, as {min(ids)}")
         for recipient, received in self.received.items():
-            found += self._judge(recipient, received, may_lose=may_lose)
+            found += self._judge(recipient, received, may_lose=may_lose, may_repeat=may_repeat)
         for watcher, friends in self.heard.items():
             for friend, statuses in friends.items():
                 if any(a == b for a, b in itertools.pairwise(statuses)):
                     found.append(f"{watcher}: of {friend} heard {statuses}")
         return found
 
-    def _judge(self, recipient: str, received: list[Received], *, may_lose: bool) -> list[str]:
+    def _judge(
+        self, recipient: str, received: list[Received], *, may_lose: bool, may_repeat: bool
+    ) -> list[str]:
         found = []
         seen: dict[str, Received] = {}
         newest: dict[int, int] = {}
@@ -148,6 +151,9 @@ class Record:
                 if message.epoch in epochs:
                     found.append(f"{recipient}: epoch {message.epoch} came back")
                 epochs.append(message.epoch)
+                if may_repeat:
+                    seen.clear()
+                    newest.clear()
             elif message.seq != last_seq + 1:
                 found.append(f"{recipient}: seq {message.seq} after {last_seq}")
             first = seen.setdefault(message.message_id, message)

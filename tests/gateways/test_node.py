@@ -222,6 +222,20 @@ async def test_a_session_that_goes_while_it_is_put_back_leaves_no_ghost(
     await until(gone)
 
 
+async def test_who_was_buried_and_renewed_late_sends_its_clients_to_resume(
+    make_gateway: MakeGateway, config: Config, redis: "Redis", keys: Keys
+) -> None:
+    """Cut off, it was buried; its renewal came through late, and the answer to that was lost."""
+    node = await make_gateway()
+    async with connect_as(node, "alice") as alice:
+        store = NodeStore(node.redis, keys, lease_seconds=config.node_lease_seconds)
+        await redis.delete(keys.sessions("alice"))
+        await store.forget(node.node_id)
+        await store.renew(node.node_id, new_name="late")
+        node.node.reconcile_now()
+        assert await alice.closed() == 4508
+
+
 # --- duties ---------------------------------------------------------------------------------------
 
 

@@ -84,7 +84,7 @@ async def test_a_reconcile_puts_back_what_the_store_lost_with_its_data(
         await redis.delete(keys.life)
         if lost != "life":
             await redis.delete(keys.service_sessions)
-        await gateway.node._nodes.renew(gateway.node_id, new_life="another")
+        await gateway.node._nodes.renew(gateway.node_id, new_name="another")
         for _ in range(2):
             await gateway.service_sessions.reconcile()
             assert await gateway.service_sessions.all() == [before]

@@ -14,6 +14,7 @@ from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
 from gateways.store.nodes import NodeStore
+from gateways.store.place import Place
 from gateways.store.records import SessionRecord
 from gateways.store.service_sessions import ServiceSessionStore, StoredServiceSession
 from gateways.store.sessions import SessionStore
@@ -31,7 +32,7 @@ def open_sessions(config: Config) -> None:
     async def work(redis: Batcher, keys: Keys) -> None:
         nodes = NodeStore(redis, keys, lease_seconds=60)
         sessions = SessionStore(redis, keys, inbox_ttl_seconds=60, inbox_max_messages=10)
-        await nodes.renew("living", new_life="life")
+        await nodes.renew("living", new_name="life")
         for user_id, session_id, device_info in (
             ("alice", "living.1", "phone"),
             ("alice", "living.2", {"os": "\x1b[31m"}),
@@ -59,7 +60,7 @@ def open_service_sessions(config: Config) -> None:
     """
 
     async def work(redis: Batcher, keys: Keys) -> None:
-        await NodeStore(redis, keys, lease_seconds=60).renew("living", new_life="life")
+        await NodeStore(redis, keys, lease_seconds=60).renew("living", new_name="life")
         sessions = ServiceSessionStore(redis, keys)
         for number, (service_name, session_id, active_ms) in enumerate(
             (
@@ -77,7 +78,7 @@ def open_service_sessions(config: Config) -> None:
 
 
 async def _on_store(config: Config, work: Callable[[Batcher, Keys], Awaitable[None]]) -> None:
-    redis = Batcher(connect(config.redis_url, timeout_seconds=5), timeout_seconds=5)
+    redis = Batcher(connect(Place.of(config.redis_url), timeout_seconds=5), timeout_seconds=5)
     await work(redis, Keys(config.redis_prefix))
     await redis.close()
 

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
+from gateways.store.place import Place
 from tests.valkey import Valkey, running_valkey
 
 TIMEOUT_SECONDS = 5.0
@@ -22,7 +23,8 @@ def keys() -> Keys:
 @pytest.fixture
 async def batcher(valkey: Valkey) -> AsyncIterator[Batcher]:
     batcher = Batcher(
-        connect(valkey.url, timeout_seconds=TIMEOUT_SECONDS), timeout_seconds=TIMEOUT_SECONDS
+        connect(Place.of(valkey.url), timeout_seconds=TIMEOUT_SECONDS),
+        timeout_seconds=TIMEOUT_SECONDS,
     )
     yield batcher
     await batcher.close()

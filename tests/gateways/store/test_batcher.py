@@ -17,6 +17,7 @@ from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
 from gateways.store.link import Refusal, pack_arguments
+from gateways.store.place import Place
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey, start_valkey, stopped
 
@@ -43,7 +44,7 @@ class CountingBatcher(Batcher):
 async def on(
     valkey: Valkey, timeout_seconds: float = SHORT_SECONDS
 ) -> AsyncIterator[CountingBatcher]:
-    redis = connect(valkey.url, timeout_seconds=timeout_seconds)
+    redis = connect(Place.of(valkey.url), timeout_seconds=timeout_seconds)
     batcher = CountingBatcher(redis, timeout_seconds=timeout_seconds)
     try:
         yield batcher
@@ -164,7 +165,11 @@ async def test_scripts_that_the_server_forgot_are_loaded_and_run_once(
             await batcher.call("DEL", keys.leases)
             renewed, plain, dropped = await asyncio.gather(
                 batcher.run(
-                    scripts.RENEW_LEASE, (keys.leases, keys.claims, keys.life), "node", 1000, "life"
+                    scripts.RENEW_LEASE,
+                    (keys.leases, keys.claims, keys.life, keys.terms),
+                    "node",
+                    1000,
+                    "life",
                 ),
                 batcher.call("INCR", f"{keys.prefix}n"),
                 batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1000),
@@ -280,7 +285,11 @@ async def test_a_server_without_memory_is_unavailable(own_valkey: Valkey, keys: 
             await batcher.call("SET", f"{keys.prefix}b", "b")
         with pytest.raises(StoreUnavailable, match="OOM"):
             await batcher.run(
-                scripts.RENEW_LEASE, (keys.leases, keys.claims, keys.life), "node", 1000, "life"
+                scripts.RENEW_LEASE,
+                (keys.leases, keys.claims, keys.life, keys.terms),
+                "node",
+                1000,
+                "life",
             )
         assert await batcher.call("GET", f"{keys.prefix}a") == b"a"
         await batcher.call("CONFIG", "SET", "maxmemory", 0)
@@ -309,7 +318,7 @@ async def test_too_many_waiting_calls_are_refused_at_once(
 
 
 async def test_what_waits_at_the_close_is_told_so(valkey: Valkey) -> None:
-    batcher = Batcher(connect(valkey.url, timeout_seconds=1), timeout_seconds=1)
+    batcher = Batcher(connect(Place.of(valkey.url), timeout_seconds=1), timeout_seconds=1)
     call = asyncio.ensure_future(batcher.call("PING"))
     await asyncio.sleep(0)
     await batcher.close()
@@ -318,7 +327,7 @@ async def test_what_waits_at_the_close_is_told_so(valkey: Valkey) -> None:
 
 
 async def test_a_unix_socket_is_connected_to_without_keepalive() -> None:
-    redis = connect("unix:///nowhere.sock", timeout_seconds=1)
+    redis = connect(Place.of("unix:///nowhere.sock"), timeout_seconds=1)
     batcher = Batcher(redis, timeout_seconds=1)
     with pytest.raises(StoreUnavailable):
         await batcher.call("PING")

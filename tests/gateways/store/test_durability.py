@@ -11,6 +11,7 @@ from gateways.store.durability import Durability, DurabilityStore
 from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
+from gateways.store.place import Place
 from tests.valkey import Valkey
 
 
@@ -21,7 +22,7 @@ def configure(valkey: Valkey, **settings: str) -> None:
 
 
 def batcher_of(valkey: Valkey, *, timeout_seconds: float = 5.0) -> Batcher:
-    client = connect(valkey.url, timeout_seconds=timeout_seconds)
+    client = connect(Place.of(valkey.url), timeout_seconds=timeout_seconds)
     return Batcher(client, timeout_seconds=timeout_seconds, fsync=True)
 
 

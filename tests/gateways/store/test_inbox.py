@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateways.protocol.events import now_ms
-from gateways.store.batcher import Batcher
-from gateways.store.inbox import RECIPIENTS_A_CALL, TRIM_SLACK, Entry, InboxStore, Stored
+from gateways.store.batcher import USERS_A_CALL, Batcher
+from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore, Stored
 from gateways.store.keys import Keys
 from gateways.store.records import Opened, SessionRecord
 from gateways.store.sessions import SessionStore
@@ -117,7 +117,7 @@ async def test_awkward_ids_do_not_share_anything(inbox: Inbox) -> None:
 
 
 async def test_a_message_to_many_is_stored_at_each(inbox: Inbox) -> None:
-    users = [f"user{n}" for n in range(2 * RECIPIENTS_A_CALL + 1)]
+    users = [f"user{n}" for n in range(2 * USERS_A_CALL + 1)]
     outcomes = await inbox.deliver(*users)
     assert [outcome.user_id for outcome in outcomes] == users
     assert all(outcome.seq == 1 for outcome in outcomes)

@@ -12,6 +12,7 @@ from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
 from gateways.store.limits import LimitStore, Rate
+from gateways.store.place import Place
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey
 
@@ -85,7 +86,9 @@ async def test_names_and_subjects_have_buckets_of_their_own(limits: LimitStore) 
 async def test_however_many_ask_at_once_no_more_than_it_holds_get_one(
     valkey: Valkey, keys: Keys
 ) -> None:
-    batchers = [Batcher(connect(valkey.url, timeout_seconds=5), timeout_seconds=5) for _ in "ab"]
+    batchers = [
+        Batcher(connect(Place.of(valkey.url), timeout_seconds=5), timeout_seconds=5) for _ in "ab"
+    ]
     nodes = [LimitStore(batcher, keys) for batcher in batchers]
     waits_ms = await asyncio.gather(*(nodes[n % 2].take("x", "a", SLOW) for n in range(40)))
     assert waits_ms.count(0) == SLOW.count
@@ -100,7 +103,7 @@ async def test_however_many_ask_at_once_no_more_than_it_holds_get_one(
 async def test_what_is_put_back_may_be_taken_again_and_never_more(
     valkey: Valkey, steps: list[str]
 ) -> None:
-    batcher = Batcher(connect(valkey.url, timeout_seconds=5), timeout_seconds=5)
+    batcher = Batcher(connect(Place.of(valkey.url), timeout_seconds=5), timeout_seconds=5)
     limits = LimitStore(batcher, Keys(f"test-{secrets.token_hex(6)}:"))
     left = SLOW.count
     for step in steps:

@@ -22,39 +22,48 @@ def short(batcher: Batcher, keys: Keys) -> NodeStore:
     return NodeStore(batcher, keys, lease_seconds=0)
 
 
-async def test_the_first_lease_is_new_and_the_next_ones_are_held(nodes: NodeStore) -> None:
-    first = await nodes.renew("a", new_life="life")
-    assert (first.held, first.claimed, first.life, first.expired) == (False, False, "life", [])
-    again = await nodes.renew("a", new_life="another")
-    assert (again.held, again.life) == (True, "life")
+async def test_the_first_lease_begins_a_term_and_the_next_ones_are_of_it(nodes: NodeStore) -> None:
+    first = await nodes.renew("a", new_name="one")
+    assert (first.term, first.claimed, first.life, first.expired) == ("one", False, "one", [])
+    again = await nodes.renew("a", new_name="two")
+    assert (again.term, again.life) == ("one", "one")
     assert await nodes.all() == ["a"]
+
+
+async def test_who_was_buried_is_told_at_each_later_renewal(nodes: NodeStore) -> None:
+    """Of several that come late, the answers of the first may be lost."""
+    await nodes.renew("a", new_name="one")
+    await nodes.forget("a")
+    assert [(await nodes.renew("a", new_name=name)).term for name in ("two", "three")] == [
+        "two"
+    ] * 2
 
 
 async def test_a_loss_of_data_shows_as_another_life(
     nodes: NodeStore, redis: "Redis", keys: Keys
 ) -> None:
-    await nodes.renew("a", new_life="one")
+    await nodes.renew("a", new_name="one")
     await redis.delete(keys.life, keys.leases)
-    lease = await nodes.renew("a", new_life="two")
-    assert (lease.held, lease.life) == (False, "two")
+    lease = await nodes.renew("a", new_name="two")
+    assert (lease.term, lease.life) == ("two", "two")
 
 
 async def test_a_lease_that_ran_out_is_seen_by_the_others(
     nodes: NodeStore, short: NodeStore
 ) -> None:
-    await short.renew("dead", new_life="life")
-    assert "dead" in (await nodes.renew("a", new_life="life")).expired
+    await short.renew("dead", new_name="life")
+    assert "dead" in (await nodes.renew("a", new_name="life")).expired
 
 
 async def test_exactly_one_claims_the_dead(nodes: NodeStore, short: NodeStore) -> None:
-    await short.renew("dead", new_life="life")
+    await short.renew("dead", new_name="life")
     claims = await asyncio.gather(*[nodes.claim("dead", f"node{n}") for n in range(10)])
     assert sum(claims) == 1
-    assert (await nodes.renew("a", new_life="life")).expired == []
+    assert (await nodes.renew("a", new_name="life")).expired == []
 
 
 async def test_the_living_and_the_unknown_cannot_be_claimed(nodes: NodeStore) -> None:
-    await nodes.renew("alive", new_life="life")
+    await nodes.renew("alive", new_name="life")
     assert not await nodes.claim("alive", "a")
     assert not await nodes.claim("stranger", "a")
 
@@ -62,32 +71,32 @@ async def test_the_living_and_the_unknown_cannot_be_claimed(nodes: NodeStore) ->
 async def test_a_claimed_node_does_not_get_its_lease_back_until_it_is_buried(
     nodes: NodeStore, short: NodeStore
 ) -> None:
-    await short.renew("dead", new_life="life")
+    await short.renew("dead", new_name="one")
     await nodes.claim("dead", "a")
-    lease = await nodes.renew("dead", new_life="life")
-    assert (lease.held, lease.claimed) == (True, True)
+    lease = await nodes.renew("dead", new_name="two")
+    assert (lease.term, lease.claimed) == ("one", True)
     await nodes.forget("dead")
     assert await nodes.all() == []
-    lease = await nodes.renew("dead", new_life="life")
-    assert (lease.held, lease.claimed) == (False, False)
+    lease = await nodes.renew("dead", new_name="three")
+    assert (lease.term, lease.claimed) == ("three", False)
     assert await nodes.all() == ["dead"]
 
 
 async def test_a_claimer_that_dies_over_it_is_followed_by_another(
     nodes: NodeStore, short: NodeStore
 ) -> None:
-    await short.renew("dead", new_life="life")
+    await short.renew("dead", new_name="life")
     assert await short.claim("dead", "a")
-    assert (await nodes.renew("b", new_life="life")).expired == ["dead"]
+    assert (await nodes.renew("b", new_name="life")).expired == ["dead"]
     assert await nodes.claim("dead", "b")
 
 
 async def test_a_node_that_goes_in_order_is_buried_after_the_grace(nodes: NodeStore) -> None:
-    await nodes.renew("leaver", new_life="life")
+    await nodes.renew("leaver", new_name="life")
     await nodes.drop_lease("leaver", grace_seconds=0.05)
 
     async def seen() -> bool:
-        return "leaver" in (await nodes.renew("a", new_life="life")).expired
+        return "leaver" in (await nodes.renew("a", new_name="life")).expired
 
     await until(seen)
 
@@ -95,10 +104,10 @@ async def test_a_node_that_goes_in_order_is_buried_after_the_grace(nodes: NodeSt
 async def test_a_node_that_goes_does_not_take_its_burial_from_its_claimer(
     nodes: NodeStore, short: NodeStore
 ) -> None:
-    await short.renew("dead", new_life="life")
+    await short.renew("dead", new_name="life")
     await nodes.claim("dead", "a")
     await nodes.drop_lease("dead", grace_seconds=0)
-    assert (await nodes.renew("a", new_life="life")).expired == []
+    assert (await nodes.renew("a", new_name="life")).expired == []
     await nodes.drop_lease("stranger", grace_seconds=0)
     assert "stranger" not in await nodes.all()
 

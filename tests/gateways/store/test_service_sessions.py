@@ -42,7 +42,7 @@ async def test_each_answer_says_which_life_of_the_store_it_is_from(
 ) -> None:
     assert await sessions.open(HERALD) == ""
     assert await sessions.ids() == (["one.1"], "")
-    await nodes.renew("one", new_life="first")
+    await nodes.renew("one", new_name="first")
     assert await sessions.open(AWKWARD) == "first"
     ids, life = await sessions.ids()
     assert (sorted(ids), life) == (["one.1", "two.1"], "first")

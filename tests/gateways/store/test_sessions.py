@@ -18,11 +18,12 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from gateways.store.batcher import Batcher
+from gateways.store.batcher import USERS_A_CALL, Batcher
 from gateways.store.connection import connect
 from gateways.store.keys import Keys
+from gateways.store.place import Place
 from gateways.store.records import Opened, SessionRecord, Transition, UserState, node_of
-from gateways.store.sessions import USERS_A_CALL, SessionStore
+from gateways.store.sessions import SessionStore
 from tests.valkey import Valkey
 
 AWKWARD = ["{", "}", "a:b", "*", " ", "😀", "مرحبا", "x" * 128]
@@ -268,7 +269,7 @@ class PresenceMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         async def build() -> Batcher:
-            return Batcher(connect(self.valkey.url, timeout_seconds=5), timeout_seconds=5)
+            return Batcher(connect(Place.of(self.valkey.url), timeout_seconds=5), timeout_seconds=5)
 
         self.batcher = self.runner.run(build())
         self.keys = Keys(f"test-{secrets.token_hex(6)}:")
