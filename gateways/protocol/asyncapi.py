@@ -19,7 +19,7 @@ from gateways.protocol.plain import BEARER_PREFIX, SUBPROTOCOL, Id
 
 Schema = dict[str, Any]
 
-VERSION: Final = "1"
+VERSION: Final = "1.0.0"
 DESCRIPTION: Final = """\
 Players' clients speak to the user gateway, the platform's services to the internal one. Each frame
 is one JSON object in a text frame: the event's name, its data, and of a request an id, by which the

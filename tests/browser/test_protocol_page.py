@@ -17,7 +17,9 @@ def url(gateway: GatewayProcess) -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_the_protocol_looks_well(open_page: OpenPage, url: str, size: Size, scheme: str) -> None:
+async def test_the_protocol_looks_well(
+    open_page: OpenPage, url: str, size: Size, scheme: str
+) -> None:
     page = await open_page(url, size=size, scheme=scheme)
     assert await page.evaluate(FAINT) == []
     assert await page.evaluate(TOO_WIDE) == []

@@ -3,6 +3,7 @@ a meaning for every request.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gateways.protocol.catalogue import (
     PUSHED_TO_SERVICES,
     PUSHED_TO_USERS,
 )
+from gateways.protocol.errors import CLOSES, GatewayError
 
 ROOT = Path(gateways.__file__).parent
 #: Who pushes, and to whom.
@@ -75,3 +77,11 @@ def test_every_request_has_a_meaning(
     consumer: type[GatewayConsumer], meanings: dict[str, str]
 ) -> None:
     assert set(meanings) == set(consumer.handlers)
+
+
+def test_the_long_form_has_every_event_and_code() -> None:
+    page = (ROOT.parent / "docs" / "protocol.md").read_text("utf-8")
+    events = {*ASKED_BY_USERS, *ASKED_BY_SERVICES, *PUSHED_TO_USERS, *PUSHED_TO_SERVICES}
+    codes = {kind.code for kind in GatewayError.__subclasses__()}
+    assert {name for name in events | codes if f"`{name}`" not in page} == set()
+    assert {code for code in CLOSES if not re.search(rf"\b{code}\b", page)} == set()
