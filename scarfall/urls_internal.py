@@ -4,19 +4,24 @@ from django.contrib import admin
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from scarfall import admin_site, examples, health, prometheus, static
+from scarfall import admin_site, examples, health, prometheus, protocol, static
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", prometheus.metrics),
+    path("protocol/", protocol.page, name="protocol"),
+    path("protocol/asyncapi.json", protocol.document),
+    # The catch-all below would keep Django from adding the slash.
+    path("protocol", RedirectView.as_view(pattern_name="protocol")),
     path("", examples.redirect("internal")),
     path("examples/internal", examples.redirect("internal")),
     path("examples/internal/", examples.page("internal")),
+    # The protocol's page wears the example pages' style, whether these are served or not.
+    path("static/examples/style/base.css", static.serve),
     path("static/examples/<path:name>", static.serve_example),
     path("admin/theme.css", admin_site.theme, name="admin-theme"),
     path("admin/", admin.site.urls),
-    # The catch-all below would keep Django from adding the slash.
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("static/<path:name>", static.serve),
     re_path("", health.not_found),

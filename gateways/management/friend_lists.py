@@ -5,8 +5,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from gateways.protocol.checks import check_printable
 from gateways.protocol.errors import InvalidPayload
-from gateways.protocol.events import MAX_ID_LENGTH, Request, UserId, check_printable, parse
+from gateways.protocol.events import MAX_ID_LENGTH, Request, UserId, parse
 
 
 class FriendList(Request, frozen=True):

@@ -2,7 +2,6 @@
 their catalogue.
 """
 
-import math
 import time
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -11,20 +10,31 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gateways.protocol.checks import MAX_SAFE_INTEGER, check_json, check_printable
 from gateways.protocol.errors import GatewayError, InvalidPayload
+from gateways.protocol.fields import (
+    ErrorStatus,
+    Expiry,
+    FailureCode,
+    Loss,
+    NotNegative,
+    Outcome,
+    Presence,
+    RefusalCode,
+    Success,
+    Timestamp,
+)
 
 T = TypeVar("T", bound="Request")
 
 MAX_ID_LENGTH: Final = 128
 MAX_MESSAGE_ID_LENGTH: Final = 64
-MAX_METADATA_DEPTH: Final = 32
-#: Looking at one costs 0.1 µs; without a bound a frame of brackets would hold everybody up.
-MAX_METADATA_VALUES: Final = 10_000
-#: JSON numbers beyond this lose digits in every JavaScript client (RFC 8259, section 6).
-MAX_SAFE_INTEGER: Final = 2**53 - 1
 
-UserId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
-MessageId = Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_ID_LENGTH)]
+PRINTABLE: Final = "Printable characters only."
+UserId = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, description=PRINTABLE)]
+MessageId = Annotated[
+    str, Meta(min_length=1, max_length=MAX_MESSAGE_ID_LENGTH, description=PRINTABLE)
+]
 Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 
 
@@ -43,35 +53,6 @@ def timestamp(ms: int | None = None) -> str:
 def _timestamp(ms: int) -> str:
     moment = datetime.fromtimestamp(ms / 1000, UTC)
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def check_printable(name: str, *values: str) -> None:
-    if not "".join(values).isprintable():
-        raise ValueError(f"{name}: expected printable characters only")
-
-
-def check_json(value: Any) -> None:
-    """Refuse what some client could not read back: deep nesting, numbers beyond a double."""
-    level, values = [value], 1
-    for _ in range(MAX_METADATA_DEPTH):
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, int):
-                if abs(item) > MAX_SAFE_INTEGER:
-                    raise ValueError("metadata: expected integers of at most 2**53 - 1")
-            elif isinstance(item, float) and not math.isfinite(item):
-                raise ValueError("metadata: expected finite numbers")
-        values += len(below)
-        if values > MAX_METADATA_VALUES:
-            raise ValueError(f"metadata: expected at most {MAX_METADATA_VALUES} values")
-        if not below:
-            return
-        level = below
-    raise ValueError(f"metadata: expected at most {MAX_METADATA_DEPTH} levels")
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -131,12 +112,12 @@ class CloseSession(Request, frozen=True):
 
 
 class Failure(Payload, frozen=True):
-    code: str
+    code: FailureCode
     error: str
-    timestamp: str
-    retry_after_ms: int | UnsetType = UNSET
+    timestamp: Timestamp
+    retry_after_ms: NotNegative | UnsetType = UNSET
     ref: str | UnsetType = UNSET
-    status: str = "error"
+    status: ErrorStatus = "error"
 
     @classmethod
     def of(cls, error: GatewayError) -> "Failure":
@@ -150,7 +131,7 @@ class Failure(Payload, frozen=True):
 
 
 class Pong(Payload, frozen=True):
-    timestamp: str
+    timestamp: Timestamp
 
 
 class ConnectedUser(Payload, frozen=True):
@@ -163,15 +144,15 @@ class Connected(Payload, frozen=True):
     user: ConnectedUser
     session_id: str
     epoch: str
-    seq: int
+    seq: NotNegative
     recovered: bool
-    missed: int
-    timestamp: str
-    reason: str | UnsetType = UNSET
+    missed: NotNegative
+    timestamp: Timestamp
+    reason: Loss | UnsetType = UNSET
 
 
 class AuthenticationError(Payload, frozen=True):
-    code: str
+    code: RefusalCode
     error: str
 
 
@@ -185,7 +166,7 @@ class MessageBody(Payload, frozen=True):
 
 
 class Recipients(Payload, frozen=True):
-    total: int
+    total: NotNegative
     sent: list[str]
     queued: list[str]
     failed: list[str]
@@ -194,24 +175,24 @@ class Recipients(Payload, frozen=True):
 class Receipt(Payload, frozen=True):
     """What became of a message, for each recipient."""
 
-    status: str
+    status: Outcome
     message_id: str
     recipients: Recipients
-    timestamp: str
+    timestamp: Timestamp
 
 
 class StatusUpdate(Payload, frozen=True):
     user_id: str
-    status: str
+    status: Presence
     email: str | None
-    last_seen: str | None
+    last_seen: Timestamp | None
 
 
 class OnlineFriend(Payload, frozen=True):
     user_id: str
     email: str | None
-    status: str
-    last_seen: str | None
+    status: Presence
+    last_seen: Timestamp | None
 
 
 class OnlineFriends(Payload, frozen=True):
@@ -220,30 +201,30 @@ class OnlineFriends(Payload, frozen=True):
 
 class OnlineUser(Payload, frozen=True):
     user_id: str
-    status: str
-    last_seen: str | None
+    status: Presence
+    last_seen: Timestamp | None
 
 
 class OnlineUsers(Payload, frozen=True):
     users: list[OnlineUser]
-    total: int
+    total: NotNegative
     next_cursor: str | UnsetType = UNSET
 
 
 class DetailedUser(Payload, frozen=True):
-    """`email` and `session_count` are there only for those who may see them."""
+    """`email` and `sessionCount` are there only for those who may see them."""
 
     user_id: str
-    status: str
-    last_seen: str | None
+    status: Presence
+    last_seen: Timestamp | None
     email: str | UnsetType | None = UNSET
-    session_count: int | UnsetType = UNSET
+    session_count: NotNegative | UnsetType = UNSET
 
 
 class DetailedUsers(Payload, frozen=True):
     users: list[DetailedUser]
-    total: int
-    timestamp: str
+    total: NotNegative
+    timestamp: Timestamp
     next_cursor: str | UnsetType = UNSET
 
 
@@ -251,8 +232,8 @@ class SessionInfo(Payload, frozen=True):
     session_id: str
     device_id: str | None
     device_info: Any
-    connected_at: str
-    last_activity: str
+    connected_at: Timestamp
+    last_activity: Timestamp
     current: bool
 
 
@@ -261,20 +242,20 @@ class Sessions(Payload, frozen=True):
 
 
 class Done(Payload, frozen=True):
-    timestamp: str
-    status: str = "success"
+    timestamp: Timestamp
+    status: Success = "success"
 
 
 class TokenExpiring(Payload, frozen=True):
-    expires_at: str
+    expires_at: Timestamp
 
 
 class SessionExpired(Payload, frozen=True):
-    reason: str
+    reason: Expiry
 
 
 class ServerShutdown(Payload, frozen=True):
-    retry_after_ms: int
+    retry_after_ms: NotNegative
 
 
 @cache

@@ -5,15 +5,9 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, UnsetType, structs
 
-from gateways.protocol.events import (
-    MAX_ID_LENGTH,
-    MessageId,
-    Payload,
-    Request,
-    UserId,
-    check_json,
-    check_printable,
-)
+from gateways.protocol.checks import check_json, check_printable
+from gateways.protocol.events import MAX_ID_LENGTH, MessageId, Payload, Request, UserId
+from gateways.protocol.fields import Approval, NotNegative, Presence, Sent, Success, Timestamp
 
 MAX_KEY_LENGTH: Final = 256
 #: Friends in one request; `add_friends` takes any number in steps.
@@ -22,6 +16,12 @@ MAX_FRIENDS: Final = 10_000
 MAX_CLOSE_REASON_BYTES: Final = 123
 #: Users whose status one request may ask for.
 MAX_STATUSES: Final = 1000
+
+
+def _told(most: int, *, least: int = 0) -> Meta:
+    """A length that is checked elsewhere."""
+    return Meta(extra_json_schema={"minLength": least, "maxLength": most})
+
 
 # --- requests -------------------------------------------------------------------------------------
 
@@ -32,12 +32,13 @@ class AuthenticateService(Request, frozen=True):
 
 
 class RegisterService(Request, frozen=True):
-    """The registry's own rules say what its fields may be."""
+    """`metadata` has at most 16,384 bytes as JSON, and 16 levels."""
 
-    service_name: str
-    service_key: str
-    service_type: str
-    description: str = ""
+    # The registry's own rules say what its fields may be: here they are only told to readers.
+    service_name: Annotated[str, Meta(extra_json_schema={"pattern": "^[a-z0-9_-]{1,64}$"})]
+    service_key: Annotated[str, _told(MAX_KEY_LENGTH, least=8)]
+    service_type: Annotated[str, _told(64, least=1)]
+    description: Annotated[str, _told(1000)] = ""
     metadata: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class RegisterService(Request, frozen=True):
 
 
 class SendServiceMessage(Request, frozen=True):
-    """As `SendMessage`, but that spaces around an id are no part of it: so it always was."""
+    """As `SendMessage`, but spaces around an id are no part of it: so it always was."""
 
     recipient_ids: Annotated[list[str], Meta(min_length=1)]
     message: str
@@ -104,7 +105,8 @@ class UserIds(Request, frozen=True):
 
 class DisconnectUser(OneUser, frozen=True):
     session_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)] | None = None
-    reason: str | None = None
+    #: In bytes; so many characters at most.
+    reason: Annotated[str, _told(MAX_CLOSE_REASON_BYTES)] | None = None
 
     def __post_init__(self) -> None:
         check_printable("userId", self.user_id)
@@ -116,15 +118,15 @@ class DisconnectUser(OneUser, frozen=True):
 
 
 class ServiceAuthenticated(Payload, frozen=True):
-    """`idle_timeout` is in seconds, on the wire without a fraction where there is none."""
+    """`idleTimeout` is in seconds, on the wire without a fraction where there is none."""
 
     service_name: str
     service_type: str
     socket_id: str
-    connected_at: str
+    connected_at: Timestamp
     description: str
     metadata: Mapping[str, Any]
-    expires_at: str
+    expires_at: Timestamp
     idle_timeout: float
 
     def __post_init__(self) -> None:
@@ -141,11 +143,11 @@ class ServiceInfo(Payload, frozen=True):
 
 
 class ServiceRegistered(Payload, frozen=True):
-    approval: str
+    approval: Approval
     service: ServiceInfo
     message: str
-    timestamp: str
-    status: str = "success"
+    timestamp: Timestamp
+    status: Success = "success"
 
 
 class PingedService(Payload, frozen=True):
@@ -158,30 +160,30 @@ class PingedService(Payload, frozen=True):
 class ServicePong(Payload, frozen=True):
     """`service` is there once it authenticated."""
 
-    timestamp: str
+    timestamp: Timestamp
     service: PingedService | UnsetType = UNSET
 
 
 class Services(Payload, frozen=True):
     services: list[ServiceInfo]
-    timestamp: str
-    status: str = "success"
+    timestamp: Timestamp
+    status: Success = "success"
 
 
 class ServiceTypes(Payload, frozen=True):
-    """`allowed_types` is empty where any type may be registered."""
+    """`allowedTypes` is empty where any type may be registered."""
 
     types: Sequence[str]
     allowed_types: Sequence[str]
-    timestamp: str
-    status: str = "success"
+    timestamp: Timestamp
+    status: Success = "success"
 
 
 class FriendsChanged(Payload, frozen=True):
     user_id: str
-    total: int
-    timestamp: str
-    status: str = "success"
+    total: NotNegative
+    timestamp: Timestamp
+    status: Success = "success"
 
 
 class FriendList(Payload, frozen=True):
@@ -191,9 +193,9 @@ class FriendList(Payload, frozen=True):
 
 class UserStatus(Payload, frozen=True):
     user_id: str
-    status: str
-    last_seen: str | None
-    session_count: int
+    status: Presence
+    last_seen: Timestamp | None
+    session_count: NotNegative
 
 
 class UserStatuses(Payload, frozen=True):
@@ -201,14 +203,14 @@ class UserStatuses(Payload, frozen=True):
 
 
 class Disconnected(Payload, frozen=True):
-    closed: int
-    status: str = "success"
+    closed: NotNegative
+    status: Success = "success"
 
 
 class Total(Payload, frozen=True):
-    total: int
+    total: NotNegative
 
 
 class BroadcastSent(Payload, frozen=True):
     recipients: Total
-    status: str = "sent"
+    status: Sent = "sent"

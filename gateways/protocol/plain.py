@@ -5,22 +5,26 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from gateways.protocol.checks import MAX_SAFE_INTEGER
 from gateways.protocol.codec import Inbound
 from gateways.protocol.errors import InvalidFrame
-from gateways.protocol.events import MAX_SAFE_INTEGER, Payload
+from gateways.protocol.events import Payload
 
 SUBPROTOCOL = "scarfall.v1"
 #: The subprotocol that carries a token, since browsers let a page set no other header.
 BEARER_PREFIX = "bearer."
 
 
+#: By what a client tells its replies apart.
+Id = (
+    Annotated[int, Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
+    | Annotated[str, Meta(max_length=64)]
+)
+
+
 class _Request(Struct, frozen=True, forbid_unknown_fields=True):
     event: Annotated[str, Meta(min_length=1, max_length=64)]
-    id: (
-        Annotated[int, Meta(ge=-MAX_SAFE_INTEGER, le=MAX_SAFE_INTEGER)]
-        | Annotated[str, Meta(max_length=64)]
-        | None
-    ) = None
+    id: Id | None = None
     data: Raw = Raw(b"{}")
 
 

@@ -14,16 +14,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from gateways.protocol.checks import MAX_SAFE_INTEGER, check_printable
 from gateways.protocol.codec import Inbound
 from gateways.protocol.errors import InvalidFrame, InvalidPayload, UnknownEvent
 from gateways.protocol.events import (
     MAX_ID_LENGTH,
-    MAX_SAFE_INTEGER,
     Failure,
     Payload,
     Request,
     Resume,
-    check_printable,
 )
 
 CONNECT: Final = "40"

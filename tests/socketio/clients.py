@@ -1,18 +1,16 @@
 """Stock Socket.IO clients from npm, in a Node process of their own."""
 
 import asyncio
-import fcntl
 import itertools
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests import npm
 
 DIRECTORY = Path(__file__).parent / "js"
 PATIENCE_SECONDS = 30.0
@@ -20,16 +18,7 @@ PATIENCE_SECONDS = 30.0
 
 def installed() -> Path:
     """The folder of the clients, with the packages of its lock. Skips where there is no npm."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is missing: install Node.js 18 or newer")
-    lock = (DIRECTORY / "package-lock.json").read_bytes()
-    stamp = DIRECTORY / "node_modules" / "stamp"
-    with (DIRECTORY / ".install-lock").open("w") as one_at_a_time:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_bytes() != lock:
-            subprocess.run(["npm", "ci"], cwd=DIRECTORY, check=True, capture_output=True)
-            stamp.write_bytes(lock)
-    return DIRECTORY
+    return npm.installed(DIRECTORY)
 
 
 class JsClient:

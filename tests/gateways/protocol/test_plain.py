@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from hypothesis import example, given, strategies as st
 
+from gateways.protocol.checks import MAX_SAFE_INTEGER
 from gateways.protocol.codec import Inbound
 from gateways.protocol.errors import InvalidFrame, InvalidPayload
 from gateways.protocol.events import (
-    MAX_SAFE_INTEGER,
     Authenticate,
     CloseSession,
     MessageBody,
