@@ -11,8 +11,8 @@ from gateways.domain.delivery import new_epoch
 from gateways.domain.presence import Presence
 from gateways.hub import Hub
 from gateways.nudges import StatusNudge
+from gateways.protocol.checks import MAX_SAFE_INTEGER
 from gateways.protocol.errors import CloseCode
-from gateways.protocol.events import MAX_SAFE_INTEGER
 from gateways.session import Session
 from gateways.store.friends import FriendStore
 from gateways.store.nodes import NodeStore
