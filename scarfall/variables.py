@@ -37,7 +37,7 @@ SECTIONS: dict[str, tuple[Variable, ...]] = {
         Variable("LOG_LEVEL_FILE", values.log_level, None, "The same for the files only.", absent="`LOG_LEVEL`"),
     ),
     "Redis or Valkey": (
-        Variable("REDIS_URL", url("redis", "rediss", "unix"), None, "The store. Goes before the four variables below.", absent="embedded Valkey, unless `REDIS_HOST` is set", secret=True),
+        Variable("REDIS_URL", values.redis_url, None, "The store. Goes before the four variables below.", absent="embedded Valkey, unless `REDIS_HOST` is set", secret=True),
         Variable("REDIS_HOST", values.text, None, "The store's host, where `REDIS_URL` is not set."),
         Variable("REDIS_PORT", values.port, "6379", "Its port."),
         Variable("REDIS_PASSWORD", values.text, None, "Its password.", secret=True),
