@@ -268,6 +268,11 @@ async def test_on_one_database_neither_touches_what_is_the_others(
         await send(at_old[2], ["alice"], "on the old side")
         await at_old[0].given("message")
         assert texts(at_old[0]) == ["on the old side"]
+        # What is deleted in the end is theirs.
+        machine = Machine(tmp_path, old_valkey)
+        machine.prepare()
+        machine.run(CLEAN_UP)
+        assert set(redis.scan_iter()) == ours | {b"status:dora"}
 
 
 def everything(redis: "Redis") -> dict[bytes, tuple[bytes | None, int]]:

@@ -186,6 +186,17 @@ def test_they_may_be_in_another_redis(command: Command, valkey: Valkey, config: 
     assert friends_of("alice", "carol") == [["bob"], []]
 
 
+def test_a_list_whose_old_key_is_gone_stays(
+    command: Command, old_redis: "redis.Redis", config: Config
+) -> None:
+    options = ("--from-redis", "--old-prefix", f"gone-{config.redis_prefix}")
+    old_redis.set(f"gone-{config.redis_prefix}alice", '[{"_id": "bob"}]')
+    assert command("import_friends", *options) == "1 lists imported.\n"
+    old_redis.delete(f"gone-{config.redis_prefix}alice")
+    assert command("import_friends", *options) == "0 lists imported.\n"
+    assert friends_of("alice") == [["bob"]]
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
