@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
-from gateways.store.place import Place
+from gateways.store.place import Engine, Place
 
 T = TypeVar("T")
 
@@ -182,6 +182,13 @@ def _store_url(text: str) -> str:
     return Place.of(text).url
 
 
+def _server_url(text: str) -> str:
+    if Place.of(text).engine is not Engine.SINGLE:
+        raise ValueError(text)
+    return text
+
+
+server_url: Final = Parser("a URL as redis://host, rediss://host or unix:///path", _server_url)
 store_url: Final = Parser(
     "a URL as redis://host, rediss://host, unix:///path, redis+sentinel://host,host/name or"
     " redis+cluster://host,host",

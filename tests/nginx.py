@@ -20,21 +20,28 @@ DEPLOY = ROOT / "deploy"
 @contextmanager
 def running_nginx(directory: Path, gateways: dict[str, int]) -> Iterator[int]:
     """Its port. `gateways`: by the name that deploy/nginx.conf has for each, its port here."""
-    if NGINX is None:
-        pytest.skip("nginx is missing: apt-get install nginx-light")
     port = listening_port()
     (directory / "conf.d").mkdir()
-    _install(
+    install(
         DEPLOY / "nginx.conf",
         directory / "conf.d" / "default.conf",
         {"listen 80;": f"listen 127.0.0.1:{port};"}
         | {f"{name}:3000": f"127.0.0.1:{here}" for name, here in gateways.items()},
     )
+    with serving(directory, port):
+        yield port
+
+
+@contextmanager
+def serving(directory: Path, port: int) -> Iterator[None]:
+    """An nginx with what is in `conf.d` there, which listens on the port."""
+    if NGINX is None:
+        pytest.skip("nginx is missing: apt-get install nginx-light")
     temporary = " ".join(
         f"{kind}_temp_path {directory}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    _install(
+    install(
         DEPLOY / "nginx.main.conf",
         directory / "nginx.conf",
         {
@@ -44,13 +51,8 @@ def running_nginx(directory: Path, gateways: dict[str, int]) -> Iterator[int]:
         },
     )
     log = directory / "error.log"
-    # As in the image; and so that the workers may enter the directory of the tests.
-    directives = f"daemon off; user {getpass.getuser()};"
     with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [NGINX, "-c", directory / "nginx.conf", "-e", "stderr", "-g", directives],
-            stderr=errors,
-        )
+        process = subprocess.Popen(command(directory), stderr=errors)
     try:
         deadline = time.monotonic() + 10
         while True:
@@ -61,13 +63,36 @@ def running_nginx(directory: Path, gateways: dict[str, int]) -> Iterator[int]:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
-        yield port
+        yield
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _install(shipped: Path, target: Path, replacements: dict[str, str]) -> None:
+def command(directory: Path) -> list[str]:
+    """What runs the nginx there; with `-t` or `-s reload` after it, what checks or reloads it."""
+    # As in the image; and so that the workers may enter the directory of the tests.
+    directives = f"daemon off; user {getpass.getuser()};"
+    return [str(NGINX), "-c", f"{directory}/nginx.conf", "-e", "stderr", "-g", directives]
+
+
+def accepting(directory: Path) -> set[int]:
+    """The workers that take new connections: after a reload the old ones do not, but go on with
+    those that they have.
+    """
+    master = (directory / "pid").read_text().strip()
+    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return {int(pid) for pid in workers if b"shutting down" not in _title(pid)}
+
+
+def _title(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended since
+        return b"shutting down"
+
+
+def install(shipped: Path, target: Path, replacements: dict[str, str]) -> None:
     text = shipped.read_text()
     for there, here in replacements.items():
         assert there in text

@@ -12,7 +12,11 @@ const SESSION_SECONDS = 86_400;
 
 const redis = await connectRedis();
 const subscriber = await connectRedis();
-const io = createIo({ adapter: createAdapter(redis, subscriber) });
+const io = createIo({
+  adapter: createAdapter(redis, subscriber),
+  // NestJS leaves both on; tests/deploy/test_migration.py has clients of either.
+  transports: ["polling", "websocket"],
+});
 
 async function socketIdsOf(userId) {
   const ids = [];

@@ -2,16 +2,34 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Final
+from contextlib import asynccontextmanager
+from typing import Final, Self
 
+from gateways.store.batcher import Batcher
 from gateways.store.calls import Caller
+from gateways.store.connection import connect
+from gateways.store.place import Place
 
 #: A list may hold thousands of friends, so a page is about a megabyte where it is large.
 _PAGE: Final = 100
 
 
 class LegacyFriends:
-    """Its keys have no prefix of the gateway's, and lie in the same database."""
+    """Its keys have no prefix of the gateway's, and may lie in the same database. They are only
+    read.
+    """
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, url: str, prefix: str, *, timeout_seconds: float) -> AsyncIterator[Self]:
+        redis = Batcher(
+            connect(Place.of(url), timeout_seconds=timeout_seconds),
+            timeout_seconds=timeout_seconds,
+        )
+        try:
+            yield cls(redis, prefix)
+        finally:
+            await redis.close()
 
     def __init__(self, redis: Caller, prefix: str) -> None:
         self._redis = redis

@@ -21,6 +21,7 @@ from gateways.management.friend_lists import FriendList, of_line, of_old_key
 from gateways.management.tables import visible
 from gateways.protocol.errors import InvalidPayload
 from gateways.store.legacy import LegacyFriends
+from scarfall.values import server_url
 
 #: Lists at once. Each has up to 1000 commands on their way, and 20,000 may wait for Redis.
 IN_FLIGHT: Final = 16
@@ -41,7 +42,11 @@ class Command(BaseCommand):
         source = parser.add_mutually_exclusive_group(required=True)
         source.add_argument("file", metavar="FILE.jsonl", nargs="?", type=Path)
         source.add_argument(
-            "--from-redis", action="store_true", help="read the old service's keys instead"
+            "--from-redis",
+            nargs="?",
+            const=settings.REDIS_URL,
+            metavar="URL",
+            help="read the old service's keys instead, in the gateway's own Redis or in another",
         )
         parser.add_argument(
             "--old-prefix",
@@ -57,6 +62,7 @@ class Command(BaseCommand):
         self,
         *_args: Any,
         file: Path | None,
+        from_redis: str | None,
         old_prefix: str,
         restart: bool,
         **_options: Any,
@@ -69,11 +75,13 @@ class Command(BaseCommand):
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            if file is None:
-                work = _Import(progress, "Redis", total=None)
-                asyncio.run(work.from_redis(old_prefix))
-            else:
+            if file is not None:
                 work = self._open(progress, file, restart=restart)
+            else:
+                assert from_redis is not None  # the parser wants one of them
+                url = operators.option("--from-redis", from_redis, server_url)
+                work = _Import(progress, "Redis", total=None)
+                asyncio.run(work.from_redis(url, old_prefix))
         self.stdout.write(f"{work.done:,} lists imported.")
         if work.bad:
             raise CommandError(f"{work.bad:,} could not be read and were skipped.")
@@ -148,9 +156,13 @@ class _Import:
             position, offset=offset, line=self.line, done=self.done, bad=self.bad
         )
 
-    async def from_redis(self, prefix: str) -> None:
-        async with operators.gateway() as gateway:
-            async for page in LegacyFriends(gateway.redis, prefix).pages():
+    async def from_redis(self, url: str, prefix: str) -> None:
+        timeout_seconds = settings.REDIS_TIMEOUT
+        async with (
+            operators.gateway() as gateway,
+            LegacyFriends.at(url, prefix, timeout_seconds=timeout_seconds) as legacy,
+        ):
+            async for page in legacy.pages():
                 for start in range(0, len(page), IN_FLIGHT):
                     read = [
                         self._read(

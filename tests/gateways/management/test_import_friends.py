@@ -175,6 +175,43 @@ def test_the_old_services_keys_are_read(
     assert "Expected `array`, got `object`" in named[0]
 
 
+def test_they_may_be_in_another_redis(command: Command, valkey: Valkey, config: Config) -> None:
+    prefix = f"elsewhere-{config.redis_prefix}"
+    url = f"redis://127.0.0.1:{valkey.port}/1"
+    with redis.Redis.from_url(url) as elsewhere, valkey.client() as here:
+        elsewhere.set(f"{prefix}alice", '[{"_id": "bob"}]')
+        here.set(f"{prefix}carol", '[{"_id": "bob"}]')
+    imported = command("import_friends", "--from-redis", url, "--old-prefix", prefix)
+    assert imported == "1 lists imported.\n"
+    assert friends_of("alice", "carol") == [["bob"], []]
+
+
+def test_a_list_whose_old_key_is_gone_stays(
+    command: Command, old_redis: "redis.Redis", config: Config
+) -> None:
+    options = ("--from-redis", "--old-prefix", f"gone-{config.redis_prefix}")
+    old_redis.set(f"gone-{config.redis_prefix}alice", '[{"_id": "bob"}]')
+    assert command("import_friends", *options) == "1 lists imported.\n"
+    old_redis.delete(f"gone-{config.redis_prefix}alice")
+    assert command("import_friends", *options) == "0 lists imported.\n"
+    assert friends_of("alice") == [["bob"]]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        (
+            "http://127.0.0.1:6379/0",
+            "--from-redis: got .* expected a URL that starts with redis://",
+        ),
+        ("redis://127.0.0.1:1/0", "Redis does not answer: .*127.0.0.1:1"),
+    ],
+)
+def test_another_redis_that_is_none_is_named(command: Command, url: str, reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        command("import_friends", "--from-redis", url)
+
+
 def test_many_old_keys_are_read_in_pages(
     command: Command, old_redis: "redis.Redis", config: Config
 ) -> None:
