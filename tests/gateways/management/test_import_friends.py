@@ -202,7 +202,7 @@ def test_a_list_whose_old_key_is_gone_stays(
     [
         (
             "http://127.0.0.1:6379/0",
-            "--from-redis: got .* expected a URL that starts with redis://",
+            "--from-redis: got .* expected a URL as redis://",
         ),
         ("redis://127.0.0.1:1/0", "Redis does not answer: .*127.0.0.1:1"),
     ],
