@@ -306,8 +306,8 @@ class Batcher:
             self._lost(batch, outcome)
         else:
             metrics.store_seconds.observe(time.perf_counter() - lane.sent_at)
-            if lane.link is not None and any(map(_is_a_replicas, outcome)):
-                lane.link.close("The server is a replica now.")  # the next one is the primary's
+            if any(map(_is_a_replicas, outcome)):
+                self._leave("The server is a replica now.")  # the next connection asks who is not
             try:
                 unknown = answer(batch, outcome, synced=synced)
                 if unknown and not repeated:
@@ -324,14 +324,18 @@ class Batcher:
     def _lost(self, batch: list[Pending], why: LinkLost) -> None:
         # What was sent may still wait in a hung server's sockets. Only on connections that are new
         # will that server come to what follows after it, and not before.
-        for lane in self._lanes:
-            if lane.link is not None and lane.link.idle:
-                lane.link.close("Another connection was lost.")
+        self._leave("Another connection was lost.")
         sentence = f"Redis does not answer: {why}"
         for pending in batch:
             resolve(pending.future, StoreUnavailable(sentence))
         # They have waited as long as this batch took; another time-out each would break the bound.
         self._fail_waiting(sentence)
+
+    def _leave(self, reason: str) -> None:
+        """Close what is under way with nothing."""
+        for lane in self._lanes:
+            if lane.link is not None and lane.link.idle:
+                lane.link.close(reason)
 
     def _load_and_repeat(self, lane: _Lane, unknown: list[tuple[Pending, Refusal]]) -> None:
         """A restarted Redis has forgotten its scripts: load them, then run those calls that it

@@ -277,6 +277,19 @@ async def test_a_cancelled_caller_harms_nobody(valkey: Valkey, keys: Keys) -> No
         assert await batcher.call("GET", f"{keys.prefix}3") == b"3"
 
 
+async def test_a_server_that_became_a_replica_is_left(own_valkey: Valkey, keys: Keys) -> None:
+    """The next connection asks anew who is the primary."""
+    async with on(own_valkey) as batcher:
+        await batcher.call("SET", f"{keys.prefix}a", "a")
+        with own_valkey.client() as server:
+            server.execute_command("REPLICAOF", "127.0.0.1", "1")
+            with pytest.raises(StoreUnavailable, match="READONLY"):
+                await batcher.call("SET", f"{keys.prefix}a", "b")
+            assert not any(lane.alive for lane in batcher._lanes)
+            server.execute_command("REPLICAOF", "NO", "ONE")
+        assert await batcher.call("GET", f"{keys.prefix}a") == b"a"
+
+
 async def test_a_server_without_memory_is_unavailable(own_valkey: Valkey, keys: Keys) -> None:
     async with on(own_valkey) as batcher:
         await batcher.call("SET", f"{keys.prefix}a", "a")
