@@ -6,8 +6,8 @@ Whoever is concerned is told by a new epoch; everybody else notices nothing but 
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -23,17 +23,17 @@ LAG_SECONDS = 1.0
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
         yield stack
 
 
 async def started(
-    stack: ExitStack, servers: Cluster | Watched, directory: Path
+    stack: AsyncExitStack, servers: Cluster | Watched, directory: Path
 ) -> tuple[Deployment, list[str]]:
     deployment = Deployment(servers, directory, **VARIABLES)
     deployment.logs_stay_clean = False
-    stack.callback(deployment.stop)
+    stack.push_async_callback(asyncio.to_thread, deployment.stop)
     pair = await asyncio.to_thread(deployment.start_pair)
     befriend(deployment)
     return deployment, [gateway.url for gateway in pair]
@@ -50,7 +50,7 @@ def assert_only_the_last_moments_are_gone(record: Record, died_at: float) -> Non
         assert record.arrivals[user_id][-1].reason == "epoch", user_id
 
 
-async def test_in_a_cluster(stack: ExitStack, tmp_path: Path) -> None:
+async def test_in_a_cluster(stack: AsyncExitStack, tmp_path: Path) -> None:
     cluster = stack.enter_context(running_cluster())
     deployment, urls = await started(stack, cluster, tmp_path)
     async with load(urls) as at_work:
@@ -63,7 +63,7 @@ async def test_in_a_cluster(stack: ExitStack, tmp_path: Path) -> None:
     assert_only_the_last_moments_are_gone(record, died_at)
 
 
-async def test_under_sentinels(stack: ExitStack, tmp_path: Path) -> None:
+async def test_under_sentinels(stack: AsyncExitStack, tmp_path: Path) -> None:
     servers = stack.enter_context(running_sentinels())
     _, urls = await started(stack, servers, tmp_path)
     async with load(urls) as at_work:
