@@ -57,14 +57,14 @@ def test_what_is_mounted_is_there() -> None:
             source, target, *_ = mount.split(":")
             assert target.startswith("/"), name
             if source.startswith("."):
-                assert (ROOT / source).is_file(), source
+                assert (ROOT / source).exists(), source
             else:
                 assert source in PROJECT["volumes"]
         assert set(service["networks"]) <= set(PROJECT["networks"])
 
 
 def test_the_proxy_knows_the_machines_by_fixed_addresses() -> None:
-    upstreams = re.findall(r"server ([\w-]+):(\d+);", (ROOT / "deploy/nginx.conf").read_text())
+    upstreams = re.findall(r"server ([\w-]+):(\d+) ", (ROOT / "deploy/nginx.conf").read_text())
     assert upstreams == [(gateway, _exposed()[0]) for gateway in GATEWAYS]
     (config,) = PROJECT["networks"]["players"]["ipam"]["config"]
     addresses = {g: SERVICES[g]["networks"]["players"]["ipv4_address"] for g in GATEWAYS}
@@ -75,15 +75,28 @@ def test_the_proxy_knows_the_machines_by_fixed_addresses() -> None:
 
 def test_only_the_proxy_is_reached_from_elsewhere() -> None:
     published = {name: service.get("ports", []) for name, service in SERVICES.items()}
-    assert published.pop("nginx") == ["80:80"]
+    assert published.pop("nginx") == ["80:80", "443:443"]
     internal_port = _exposed()[1]
     for name, ports in published.items():
         assert len(ports) == (name in GATEWAYS), name
         for port in ports:
             assert re.fullmatch(rf"127\.0\.0\.1:\d+:{internal_port}", port)
+    here = [port.rpartition(":")[0] for ports in published.values() for port in ports]
+    assert len(set(here)) == len(here)
     for network in ("platform", "stores"):
         assert PROJECT["networks"][network]["internal"] is True
     assert SERVICES["valkey"]["networks"] == SERVICES["postgres"]["networks"] == ["stores"]
+
+
+def test_the_proxy_finds_its_certificate() -> None:
+    mounts = {target: source for source, target in map(_mount, SERVICES["nginx"]["volumes"])}
+    assert mounts["/etc/nginx/tls"] == "./deploy/tls"
+    configuration = (ROOT / "deploy/nginx.conf").read_text()
+    named = re.findall(r"ssl_certificate(?:_key)? (\S+)/[\w.]+;", configuration)
+    assert named == ["/etc/nginx/tls"] * 2
+    # No key gets into a clone's history.
+    ignored = ["git", "check-ignore", "--quiet", "deploy/tls/key.pem"]
+    assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0
 
 
 def test_every_service_is_looked_after() -> None:
@@ -101,13 +114,18 @@ def test_every_image_is_pinned() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
     images += [value.partition(" ")[0] for name, value in steps() if name == "FROM"][:1]
     for image in images:
-        assert re.fullmatch(r"[a-z]+(/[a-z]+)?:\d+\.\d+(\.\d+)?-[a-z-]+", image), image
+        assert re.fullmatch(r"[a-z]+(/[a-z]+)?:v?\d+\.\d+(\.\d+|-[a-z]+)[a-z-]*", image), image
 
 
 def test_these_tests_run_the_very_valkey() -> None:
     version = subprocess.check_output([get_binary_path(), "--version"], text=True)
     (tag,) = re.findall(r":([\d.]+)-", SERVICES["valkey"]["image"])
     assert f"v={tag} " in version
+
+
+def _mount(volume: str) -> tuple[str, str]:
+    source, target, *_ = volume.split(":")
+    return source, target
 
 
 def _exposed() -> tuple[str, ...]:
