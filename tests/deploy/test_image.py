@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psycopg
@@ -182,6 +183,10 @@ def test_a_machine_of_the_compose_file(
             here = url.replace("127.0.0.1", f"127.0.0.1:{balancer.port}")
             with urllib.request.urlopen(here) as answer:
                 assert answer.status == 200
+        prometheus = HTTPConnection("127.0.0.1", machine.internal_port)
+        prometheus.request("GET", "/metrics", headers={"Host": "gateway-1:4000"})
+        assert prometheus.getresponse().status == 200
+        prometheus.close()
         data, logs = image.volumes
         assert machine.stop() == 0
         assert machine.check()[0] != 0
