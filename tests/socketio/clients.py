@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -139,7 +140,7 @@ class Node:
             if what["kind"] == "ack":
                 client.answers[what["ack"]] = what["answer"]
             else:
-                client.happened.append(what)
+                client.happened.append({**what, "at": time.monotonic()})
             self._happened.set()
 
 
