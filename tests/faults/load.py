@@ -8,7 +8,7 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -28,13 +28,17 @@ PATIENCE_SECONDS = 40.0
 class Member:
     """One user's client: connects, resumes, comes back."""
 
-    def __init__(self, load: "Load", user_id: str, urls: list[str]) -> None:
+    def __init__(
+        self, load: "Load", user_id: str, urls: list[str], address: str | None = None
+    ) -> None:
         self.load = load
         self.user_id = user_id
+        self.address = address
         self.epoch = ""
         self.seq = 0
         self.socket: ClientConnection | None = None
         self.connected = asyncio.Event()
+        self._left: float | None = None
         self._urls = itertools.cycle(urls)
         self._ids = itertools.count(1)
         self._replies: dict[int, asyncio.Future[Any]] = {}
@@ -45,7 +49,11 @@ class Member:
                 # A gateway that is stopped takes connections and answers nothing.
                 async with asyncio.timeout(5):
                     socket = await websockets.connect(
-                        next(self._urls), compression=None, proxy=None, max_size=None
+                        next(self._urls),
+                        compression=None,
+                        proxy=None,
+                        max_size=None,
+                        local_addr=(self.address, 0) if self.address else None,
                     )
                     await self._authenticate(socket)
                 await self._follow(socket)
@@ -109,6 +117,8 @@ class Member:
                 self.epoch, self.seq = data["epoch"], data["seq"] - data["missed"]
                 self.socket = socket
                 self.connected.set()
+                if self._left is not None:
+                    record.absences.append(time.monotonic() - self._left)
             case "message":
                 self.seq = data["seq"]
                 record.received[self.user_id].append(
@@ -120,6 +130,8 @@ class Member:
                 record.refusals[data["code"]] += 1
 
     def _disconnected(self) -> None:
+        if self.connected.is_set():
+            self._left = time.monotonic()
         self.socket = None
         self.connected.clear()
         for reply in self._replies.values():
@@ -129,12 +141,16 @@ class Member:
 
 
 class Load:
-    def __init__(self, urls: list[str], *, senders: int, recipients: int) -> None:
+    def __init__(
+        self, urls: list[str], *, senders: int, recipients: int, addresses: Sequence[str | None]
+    ) -> None:
         self.record = Record()
         rotated = [urls[n % len(urls) :] + urls[: n % len(urls)] for n in range(len(urls))]
-        place = itertools.cycle(rotated)
-        self.recipients = [Member(self, f"r{n}", next(place)) for n in range(recipients)]
-        self.senders = [Member(self, f"s{n}", next(place)) for n in range(senders)]
+        place, source = itertools.cycle(rotated), itertools.cycle(addresses)
+        self.recipients = [
+            Member(self, f"r{n}", next(place), next(source)) for n in range(recipients)
+        ]
+        self.senders = [Member(self, f"s{n}", next(place), next(source)) for n in range(senders)]
         self._sending = True
         self._tasks: list[asyncio.Task[None]] = []
         self._work: list[asyncio.Task[None]] = []
@@ -189,9 +205,14 @@ class Load:
 
 @asynccontextmanager
 async def load(
-    urls: list[str], *, senders: int = SENDERS, recipients: int = RECIPIENTS
+    urls: list[str],
+    *,
+    senders: int = SENDERS,
+    recipients: int = RECIPIENTS,
+    addresses: Sequence[str | None] = (None,),
 ) -> AsyncIterator[Load]:
-    running = Load(urls, senders=senders, recipients=recipients)
+    """`addresses`: of this machine, where the clients come from in turn."""
+    running = Load(urls, senders=senders, recipients=recipients, addresses=addresses)
     try:
         await running.start()
         yield running

@@ -52,6 +52,8 @@ class Record:
             lambda: defaultdict(list)
         )
         self.refusals: defaultdict[str, int] = defaultdict(int)
+        #: How long each client was away, in seconds, each time that it came back.
+        self.absences: list[float] = []
 
     @property
     def answered(self) -> int:

@@ -42,6 +42,8 @@ def note(record: Record, *, senders: int, recipients: int, timed: bool = True) -
         "doubled": record.doubled(),
         "answer": record.worst_answer_seconds(),
         "delivery": record.worst_delivery_seconds() if timed else None,
+        "returns": len(record.absences),
+        "away": max(record.absences, default=None),
     }
     with Path(path).open("a") as file:
         file.write(json.dumps(row) + "\n")

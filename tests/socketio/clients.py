@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -128,7 +129,7 @@ class Node:
             if what["kind"] == "ack":
                 client.answers[what["ack"]] = what["answer"]
             else:
-                client.happened.append(what)
+                client.happened.append({**what, "at": time.monotonic()})
             self._happened.set()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -56,9 +57,14 @@ async def begun(
     *,
     body: bytes = b"",
     address: str = "127.0.0.1",
+    trust: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Begun]:
-    """The head of an HTTP request and the beginning of its body, on a connection of its own."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    """The head of an HTTP request and the beginning of its body, on a connection of its own; with
+    `trust`, over TLS.
+    """
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, local_addr=(address, 0), ssl=trust
+    )
     try:
         lines = [
             f"{method} {target} HTTP/1.1",
@@ -80,11 +86,14 @@ async def request(
     *,
     headers: Mapping[str, str] | None = None,
     address: str = "127.0.0.1",
+    trust: ssl.SSLContext | None = None,
 ) -> Answer:
     """One HTTP request on a connection of its own, from an address of this machine."""
     payload = body.encode() if isinstance(body, str) else body
     headers = {"content-length": str(len(payload)), **(headers or {})}
-    async with begun(port, method, target, headers, body=payload, address=address) as begun_:
+    async with begun(
+        port, method, target, headers, body=payload, address=address, trust=trust
+    ) as begun_:
         return await begun_.answer()
 
 
@@ -134,21 +143,26 @@ class RawWebSocket:
 
 
 class RawPolling:
-    def __init__(self, port: int, handshake: dict[str, Any], address: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        handshake: dict[str, Any],
+        address: str,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = port
         self.address = address
+        self.trust = trust
         self.handshake = handshake
         self.backlog: list[str] = []
         self.sid: str = handshake["sid"]
         self._received: list[str] = []
 
     async def post(self, payload: str | bytes) -> Answer:
-        sid = target("polling", self.sid)
-        return await request(self.port, "POST", sid, payload, address=self.address)
+        return await self._request("POST", payload)
 
     async def poll(self) -> Answer:
-        sid = target("polling", self.sid)
-        return await request(self.port, "GET", sid, address=self.address)
+        return await self._request("GET")
 
     async def send(self, packet: str | bytes) -> None:
         if isinstance(packet, bytes):
@@ -172,6 +186,12 @@ class RawPolling:
     async def close(self) -> None:
         await self.post("1")
 
+    async def _request(self, method: str, payload: str | bytes = "") -> Answer:
+        sid = target("polling", self.sid)
+        return await request(
+            self.port, method, sid, payload, address=self.address, trust=self.trust
+        )
+
 
 async def open_websocket(port: int, **options: Any) -> RawWebSocket:
     socket = await websockets.connect(
@@ -183,11 +203,13 @@ async def open_websocket(port: int, **options: Any) -> RawWebSocket:
     return RawWebSocket(socket, json.loads(packet[1:]))
 
 
-async def open_polling(port: int, *, address: str = "127.0.0.1") -> RawPolling:
-    answer = await request(port, "GET", target("polling"), address=address)
+async def open_polling(
+    port: int, *, address: str = "127.0.0.1", trust: ssl.SSLContext | None = None
+) -> RawPolling:
+    answer = await request(port, "GET", target("polling"), address=address, trust=trust)
     assert answer.status == 200, answer
     assert answer.body.startswith("0")
-    return RawPolling(port, json.loads(answer.body[1:]), address)
+    return RawPolling(port, json.loads(answer.body[1:]), address, trust)
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,14 +44,30 @@ async def turning(target_port: int) -> AsyncIterator[TurningProxy]:
 
 
 class StockLoad:
-    """Clients over every transport, authenticated by `auth` or by an event, at the ports in turn.
+    """Clients over every transport, authenticated by `auth` or by an event, at the URLs in turn.
     A sender sends again, under the same id, what was not answered.
+
+    `prefix`: of the names of its users, so that another load may be at work beside it; `options`:
+    of every client.
     """
 
-    def __init__(self, node: Node, ports: list[int]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        urls: Sequence[str],
+        *,
+        senders: int = SENDERS,
+        recipients: int = RECIPIENTS,
+        prefix: str = "",
+        **options: Any,
+    ) -> None:
         self.record = Record()
         self._node = node
-        self._ports = ports
+        self._urls = urls
+        self._users = [f"{prefix}r{n}" for n in range(recipients)]
+        self._users += [f"{prefix}s{n}" for n in range(senders)]
+        self._recipient_count = recipients
+        self._options = options
         self._recipients: dict[str, JsClient] = {}
         self._senders: list[JsClient] = []
         self._sending = True
@@ -62,21 +78,21 @@ class StockLoad:
         return [*self._recipients.values(), *self._senders]
 
     def at(self, place: int) -> list[JsClient]:
-        """Those that began at one of the ports."""
-        return self.clients[place :: len(self._ports)]
+        """Those that began at one of the addresses."""
+        return self.clients[place :: len(self._urls)]
 
     async def start(self) -> None:
-        users = [f"r{n}" for n in range(RECIPIENTS)] + [f"s{n}" for n in range(SENDERS)]
-        ports = itertools.cycle(self._ports)
-        clients = [self._open(n, user_id, next(ports)) for n, user_id in enumerate(users)]
+        users, count = self._users, self._recipient_count
+        urls = itertools.cycle(self._urls)
+        clients = [self._open(n, user_id, next(urls)) for n, user_id in enumerate(users)]
         for number, (client, user_id) in enumerate(zip(clients, users, strict=True)):
             await client.once("connect")
             if not _in_auth(number):
                 client.emit("authenticate", {"token": token(user_id)})
         for client in clients:
             await client.given("connected")
-        self._recipients = dict(zip(users[:RECIPIENTS], clients[:RECIPIENTS], strict=True))
-        self._senders = clients[RECIPIENTS:]
+        self._recipients = dict(zip(users[:count], clients[:count], strict=True))
+        self._senders = clients[count:]
         self._work = [
             asyncio.create_task(
                 keep_sending(
@@ -122,6 +138,7 @@ class StockLoad:
                 self.record.received[user_id].append(
                     Received(message["id"], epoch, message["seq"], time.monotonic())
                 )
+        self.record.absences = [absence for client in self.clients for absence in _absences(client)]
         return self.record
 
     def not_recovered(self) -> list[dict[str, Any]]:
@@ -138,17 +155,28 @@ class StockLoad:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
 
-    def _open(self, number: int, user_id: str, port: int) -> JsClient:
+    def _open(self, number: int, user_id: str, url: str) -> JsClient:
         auth: dict[str, Any] = {"recovery": True}
         if _in_auth(number):
             auth["token"] = token(user_id)
         return self._node.open(
-            f"http://127.0.0.1:{port}",
+            url,
             auth=auth,
             transports=TRANSPORTS[number // 4 % 3],
             reconnectionDelay=100,
             reconnectionDelayMax=500,
+            **self._options,
         )
+
+
+def _absences(client: JsClient) -> Iterator[float]:
+    left = None
+    for what in client.happened:
+        if what["kind"] == "disconnect":
+            left = what["at"]
+        elif what["kind"] == "connect" and left is not None:
+            yield what["at"] - left
+            left = None
 
 
 def _in_auth(number: int) -> bool:
@@ -157,11 +185,19 @@ def _in_auth(number: int) -> bool:
 
 
 @asynccontextmanager
-async def stock_load(node: Node, ports: list[int]) -> AsyncIterator[StockLoad]:
-    load = StockLoad(node, ports)
+async def stock_load(
+    node: Node,
+    urls: Sequence[str],
+    *,
+    senders: int = SENDERS,
+    recipients: int = RECIPIENTS,
+    **options: Any,
+) -> AsyncIterator[StockLoad]:
+    """`options`: of StockLoad, and of every client."""
+    load = StockLoad(node, urls, senders=senders, recipients=recipients, **options)
     try:
         await load.start()
         yield load
-        rows.note(load.record, senders=SENDERS, recipients=RECIPIENTS, timed=False)
+        rows.note(load.record, senders=senders, recipients=recipients, timed=False)
     finally:
         await load.stop()

@@ -1,34 +1,34 @@
-"""deploy/nginx.conf, in a real nginx, before two gateways that share nothing but the store."""
+"""The shipped balancers, real ones, before two gateways that share nothing but the store."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.balancers import ADDRESSES, Balancer, RunBalancer, running_haproxy, running_nginx
 from tests.e2e.client import token
 from tests.e2e.conftest import Name, Pair
-from tests.nginx import running_nginx
 from tests.socketio.clients import running_node
 from tests.socketio.raw import ask, connected, event
 
-#: On Linux all of them are this machine's, and a client may come from each.
-ADDRESSES = [f"127.0.0.{number}" for number in range(1, 9)]
 
-
-@pytest.fixture
-def balancer(pair: Pair, tmp_path: Path) -> Iterator[int]:
-    """Its port."""
+@pytest.fixture(params=[running_nginx, running_haproxy])
+def balancer(pair: Pair, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Balancer]:
+    run: RunBalancer = request.param
     gateways = {"gateway-1": pair.first.port, "gateway-2": pair.second.port}
-    with running_nginx(tmp_path, gateways) as port:
-        yield port
+    with run(tmp_path, gateways) as balancer:
+        yield balancer
 
 
-async def test_a_client_that_polls_stays_where_it_began(balancer: int, name: Name) -> None:
+async def test_a_client_that_polls_stays_where_it_began(balancer: Balancer, name: Name) -> None:
     """And clients of different addresses are spread over the machines."""
     nodes = set()
+    trust = balancer.certificate.trust
     for number, address in enumerate(ADDRESSES):
         auth = {"token": token(name(f"u{number}"))}
-        async with connected("polling", balancer, auth, address=address) as raw:
+        async with connected(
+            "polling", balancer.tls_port, auth, address=address, trust=trust
+        ) as raw:
             session_id = (await event(raw, "connected"))["sessionId"]
             nodes.add(session_id.partition(".")[0])
             for ack in range(5):
@@ -38,11 +38,15 @@ async def test_a_client_that_polls_stays_where_it_began(balancer: int, name: Nam
 
 @pytest.mark.parametrize("transports", [["polling", "websocket"], ["websocket"], ["polling"]])
 async def test_stock_clients_connect_through_it(
-    balancer: int, name: Name, transports: list[str]
+    balancer: Balancer, name: Name, transports: list[str]
 ) -> None:
     async with running_node() as node:
-        url, auth = f"http://127.0.0.1:{balancer}", {"token": token(name("alice"))}
-        client = node.open(url, auth=auth, transports=transports)
+        client = node.open(
+            f"https://127.0.0.1:{balancer.tls_port}",
+            auth={"token": token(name("alice"))},
+            transports=transports,
+            ca=balancer.certificate.cert.read_text(),
+        )
         await client.given("connected")
         data = {"recipientIds": [name("alice")], "message": "x" * 60_000}
         assert (await client.ask("send_message", data))["status"] == "sent"

@@ -21,11 +21,18 @@ async def node() -> AsyncIterator[Node]:
         yield node
 
 
+def at(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
 async def test_one_of_two_is_killed(node: Node, deployment: Deployment) -> None:
     """Its clients recover at the other, which knows of them only what the store knows."""
     deployment.logs_stay_clean = False
     dying, other = await asyncio.to_thread(deployment.start_pair)
-    async with turning(dying.port) as proxy, stock_load(node, [proxy.port, other.port]) as at_work:
+    async with (
+        turning(dying.port) as proxy,
+        stock_load(node, [at(proxy.port), at(other.port)]) as at_work,
+    ):
         await at_work.progress(200)
         os.kill(dying.node_pid, signal.SIGKILL)
         proxy.turn(other.port)
@@ -43,7 +50,7 @@ async def test_all_are_restarted_one_after_the_other(node: Node, deployment: Dep
     gateways = list(await asyncio.to_thread(deployment.start_pair))
     async with turning(gateways[0].port) as one, turning(gateways[1].port) as two:
         proxies = [one, two]
-        async with stock_load(node, [proxy.port for proxy in proxies]) as at_work:
+        async with stock_load(node, [at(proxy.port) for proxy in proxies]) as at_work:
             await at_work.progress(200)
             for place, proxy in enumerate(proxies):
                 old, other = gateways[place], gateways[1 - place]
@@ -64,7 +71,7 @@ async def test_one_of_three_that_share_a_port_is_killed(node: Node, deployment: 
     """Whatever was its comes to the others, or to the one that is started in its place."""
     deployment.logs_stay_clean = False
     gateway = await asyncio.to_thread(deployment.start, WEB_CONCURRENCY="3")
-    async with stock_load(node, [gateway.port]) as at_work:
+    async with stock_load(node, [at(gateway.port)]) as at_work:
         await at_work.progress(200)
         os.kill(gateway.node_pids[0], signal.SIGKILL)
         await at_work.progress(400)
