@@ -120,9 +120,19 @@ class UserConsumer(GatewayConsumer):
             self.gateway.presence.leave(session, goodbye=goodbye)
         # They hold each other.
         self.session = self._asked = None
-        sent_away = self.outbound.close_code in TERMINAL_CODES
-        if self._recovery_id is not None and (goodbye or sent_away):
+        if goodbye or self.outbound.close_code in TERMINAL_CODES:
+            self._give_up_recovery()
+
+    def end(self, code: int, reason: str) -> None:
+        # Before its client hears of it, and may be back at once.
+        if code in TERMINAL_CODES:
+            self._give_up_recovery()
+        super().end(code, reason)
+
+    def _give_up_recovery(self) -> None:
+        if self._recovery_id is not None:
             self.gateway.recoveries.forget(self._recovery_id)
+            self._recovery_id = None
 
     async def _put_back(self) -> None:
         """The store lost the session. The client learns of the new epoch by another `connected`."""

@@ -1,5 +1,6 @@
 """Where the store is, as REDIS_URL says: one server, the one that Sentinels name, or a cluster."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -9,6 +10,11 @@ REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 
 Address = tuple[str, int]
+
+_SEVERAL: Final = re.compile(
+    r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://"
+    r"(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?"
+)
 
 
 class Engine(StrEnum):
@@ -50,22 +56,20 @@ class Place:
         `rediss+…` is the same over TLS. A name's or a password's special characters are escaped
         as in any URL.
         """
-        scheme, plus, kind = urlsplit(url).scheme.partition("+")
-        if not plus:
+        # urlsplit() takes one host only, where one of several is an IPv6 address.
+        several = _SEVERAL.fullmatch(url)
+        if several is None:
             return cls._single(url)
-        if scheme not in {"redis", "rediss"} or kind not in {"sentinel", "cluster"}:
-            raise ValueError(url)
-        engine, tls = Engine(f"redis+{kind}"), scheme == "rediss"
-        parts = urlsplit(url)
-        login, _, hosts = parts.netloc.rpartition("@")
+        engine, tls = Engine(f"redis+{several['kind']}"), several["scheme"] == "rediss"
+        login, _, hosts = several["netloc"].rpartition("@")
         port = SENTINEL_PORT if engine is Engine.SENTINEL else REDIS_PORT
         addresses = tuple(_address(host, port) for host in hosts.split(","))
-        name, database = _path(parts.path)
-        if engine is Engine.CLUSTER and (name or parts.query):
+        name, database = _path(several["path"])
+        if engine is Engine.CLUSTER and (name or several["query"]):
             raise ValueError(url)  # a cluster has no databases
         if engine is Engine.SENTINEL and not name:
             raise ValueError(url)
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        query = {key: values[-1] for key, values in parse_qs(several["query"] or "").items()}
         if query.keys() - {"username", "password"}:
             raise ValueError(url)
         return cls(
