@@ -200,6 +200,8 @@ class Mailbox:
     async def _call_myself(self) -> None:
         loop = asyncio.get_running_loop()
         deaf_since = loop.time()
+        # The subscription takes longer than the first call, which nobody hears.
+        pause = ECHO_SECONDS / 200
         while True:
             self._called += 1
             await self._publish(self._node_id, [Echo(self._called)])
@@ -207,7 +209,8 @@ class Mailbox:
                 if loop.time() - deaf_since > DEAF_SECONDS:
                     deaf_since = loop.time()
                     await self._subscribe_anew()
-                await asyncio.sleep(ECHO_SECONDS / 10)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, ECHO_SECONDS / 10)
                 continue
             if not self._noticing:
                 await self._take_notice()
@@ -255,11 +258,13 @@ class Mailbox:
                 self._hear(count)
 
     def _hear(self, count: int) -> None:
-        skipped = count > self._heard + 1 and self._heard > 0
+        # Before it first hears itself it has nobody for whom it might have missed something.
+        first = self._heard == 0
+        skipped = count > self._heard + 1
         self._heard = max(self._heard, count)
         was_deaf = not self._hearing.is_set()
         self._hearing.set()
-        if skipped or (was_deaf and count > 1):
+        if not first and (skipped or was_deaf):
             self._on_hearing_again()
 
     def _channel(self, node_id: str) -> str:
