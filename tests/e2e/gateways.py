@@ -37,9 +37,10 @@ class GatewayProcess:
         gateway: str = "user",
         *,
         inside: Sequence[str] = (),
+        host: str = "127.0.0.1",
     ) -> None:
-        """`inside`: what runs it elsewhere, as `ip netns exec NAME`."""
-        self.host = environment["HOST"]
+        """`inside`: what runs it elsewhere, as `ip netns exec NAME`; `host`: where it is then."""
+        self.host = host
         self.port = int(environment["PORT"])
         self.internal_port = int(environment["INTERNAL_PORT"])
         self.url = f"ws://{self.host}:{self.port}/ws"
@@ -157,9 +158,14 @@ class Deployment:
         return self.store
 
     def start(
-        self, gateway: str = "user", *, inside: Sequence[str] = (), **variables: str
+        self,
+        gateway: str = "user",
+        *,
+        inside: Sequence[str] = (),
+        host: str = "127.0.0.1",
+        **variables: str,
     ) -> GatewayProcess:
-        return self._spawn(gateway, variables, inside).wait_until_ready()
+        return self._spawn(gateway, variables, inside, host).wait_until_ready()
 
     def start_pair(
         self, gateway: str = "user", **variables: str
@@ -184,7 +190,11 @@ class Deployment:
                 redis.sadd(self.keys.friend_of(friend_id), user_id)
 
     def _spawn(
-        self, gateway: str, variables: dict[str, str], inside: Sequence[str] = ()
+        self,
+        gateway: str,
+        variables: dict[str, str],
+        inside: Sequence[str] = (),
+        host: str = "127.0.0.1",
     ) -> GatewayProcess:
         name = f"gateway{next(self._numbers)}"
         environment = {
@@ -213,7 +223,7 @@ class Deployment:
             **variables,
         }
         log = self.directory / f"{name}.log"
-        process = GatewayProcess(environment, log, gateway, inside=inside)
+        process = GatewayProcess(environment, log, gateway, inside=inside, host=host)
         self.gateways.append(process)
         return process
 

@@ -39,6 +39,7 @@ class Site:
             self.gateways.append(
                 self.deployment.start(
                     inside=machine.inside,
+                    host=machine.address,
                     HOST=machine.address,
                     REDIS_URL=f"redis://{machine.here}:{self.store.port}/0",
                 )
