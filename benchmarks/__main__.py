@@ -152,11 +152,11 @@ def _cell(results: Results, case: Case, contender: Contender, figure: str) -> st
     return f"{value:,.2f}{ratio}"
 
 
-def _yardsticks(results: Results, cases: Sequence[Case]) -> dict[Case, float]:
+def _yardsticks(results: Results, cases: Sequence[Case]) -> list[tuple[Case, float]]:
     """Our cost of a million deliveries, as a multiple of the yardstick's."""
     unit = results.machine["yardstick_seconds"]
-    costs = {case: results.median(case, GATEWAY, "cpu_us") for case in cases}
-    return {case: cost / unit for case, cost in costs.items() if cost is not None}
+    costs = [(case, results.median(case, GATEWAY, "cpu_us")) for case in cases]
+    return [(case, cost / unit) for case, cost in costs if cost is not None]
 
 
 def _yardsticks_again(case: Case, seconds: float | None) -> float:
@@ -168,7 +168,7 @@ def _yardsticks_again(case: Case, seconds: float | None) -> float:
 
 
 def _keep(results: Results, cases: Sequence[Case]) -> None:
-    costs = {case.name: round(cost, 2) for case, cost in _yardsticks(results, cases).items()}
+    costs = {case.name: round(cost, 2) for case, cost in _yardsticks(results, cases)}
     KEPT.write_text(json.dumps(costs, indent=1) + "\n")
 
 
@@ -177,7 +177,7 @@ def _still_as_cheap(results: Results, cases: Sequence[Case], seconds: float | No
     measured again before it counts as a defect.
     """
     kept, cheap = json.loads(KEPT.read_text()), True
-    for case, cost in _yardsticks(results, cases).items():
+    for case, cost in _yardsticks(results, cases):
         costs = [cost]
         while min(costs) > GROWTH * kept[case.name] and len(costs) < TRIES:
             costs.append(_yardsticks_again(case, seconds))

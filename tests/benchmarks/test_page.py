@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import machine, page
+from benchmarks import __main__ as bench, machine, page
 from benchmarks.__main__ import KEPT, QUICK_CASES
 from benchmarks.cases import CASES, MAIN, Figures, Unsound, _figures
 from benchmarks.contenders import GATEWAY, REDIS_ADAPTER
@@ -115,3 +115,25 @@ def test_the_yardstick_measures_work() -> None:
 def test_what_is_kept_is_of_the_quick_cases() -> None:
 
     assert set(json.loads(KEPT.read_text())) == set(QUICK_CASES)
+
+
+@pytest.mark.parametrize(
+    ("again", "cheap", "measured"),
+    [([], True, 1), ([3.0, 1.0], True, 3), ([3.0, 3.0, 3.0], False, 4)],
+)
+def test_what_is_too_dear_is_measured_again_before_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    again: list[float],
+    cheap: bool,
+    measured: int,
+) -> None:
+    """`again`: what the later tries cost, of what was kept; the first is dear where there are any."""
+    case = next(case for case in CASES if case.name == "to-1")
+    kept = json.loads(KEPT.read_text())["to-1"]
+    results = Results({"yardstick_seconds": 1.0}, "", "")
+    results.add(case, GATEWAY, {"cpu_us": (3.0 if again else 1.0) * kept})
+    later = iter(again)
+    monkeypatch.setattr(bench, "_yardsticks_again", lambda *_: next(later) * kept)
+    assert bench._still_as_cheap(results, [case], None) == cheap
+    assert capsys.readouterr().out.partition(" yardsticks")[0].count(",") + 1 == measured
