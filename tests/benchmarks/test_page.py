@@ -128,7 +128,7 @@ def test_what_is_too_dear_is_measured_again_before_it_fails(
     cheap: bool,
     measured: int,
 ) -> None:
-    """`again`: what the later tries cost, of what was kept. Where there are any, the first is dear."""
+    """`again`: what the later tries cost, of what was kept. With any, the first is dear."""
     case = next(case for case in CASES if case.name == "to-1")
     kept = json.loads(KEPT.read_text())["to-1"]
     results = Results({"yardstick_seconds": 1.0}, "", "")
