@@ -6,10 +6,8 @@ and no timer of its own, only the write, the read and a future for each call (st
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -18,7 +16,9 @@ from redis.exceptions import RedisError
 from gateways import metrics
 from gateways.store.calls import Pending, answer, resolve
 from gateways.store.errors import StoreUnavailable
-from gateways.store.link import Argument, Command, Link, LinkLost, Refusal, pack, pack_arguments
+from gateways.store.lane import Lane
+from gateways.store.link import Link, LinkLost, Refusal
+from gateways.store.resp import Argument, Command, pack, pack_packed_run, pack_run
 from gateways.store.scripts import Script
 
 #: Two keep Redis busy while replies are read; more only make the batches smaller.
@@ -30,52 +30,10 @@ REST_SECONDS: Final = 1.0
 #: one.
 MAX_WAITING: Final = 20_000
 
-
-_ASKING: Final = pack(("ASKING",))
-
-
-def packed_run(
-    script: Script, key_count: int, keys: Sequence[bytes], args: Sequence[Argument]
-) -> bytes:
-    """`keys` as `pack_arguments` made them, one or several each."""
-    head = _head(script.sha, key_count)
-    count = 3 + key_count + len(args)
-    return b"*%d\r\n%b%b%b" % (count, head, b"".join(keys), pack_arguments(*args))
-
-
-def _is_a_replicas(result: Any) -> bool:
-    return isinstance(result, Refusal) and result.kind == "READONLY"
-
-
-@lru_cache(maxsize=1024)
-def _head(sha: str, key_count: int) -> bytes:
-    return pack_arguments("EVALSHA", sha, key_count)
-
-
 #: Users whom one script call is about: Redis is not held for longer than about half a millisecond.
 USERS_A_CALL: Final = 100
 
-
-class _Lane:
-    """A connection and what is under way on it: nothing, or one batch with its deadline."""
-
-    def __init__(self) -> None:
-        self.link: Link | None = None
-        self.connecting: asyncio.Task[None] | None = None
-        self.batch: list[Pending] = []
-        self.sent_at = 0.0
-        self.deadline = 0.0
-        self.timer: asyncio.TimerHandle | None = None
-        #: After a connection that could not be had: while another serves, it is left alone so long.
-        self.rests_until = 0.0
-
-    @property
-    def alive(self) -> bool:
-        return self.link is not None and not self.link.closed
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.batch) or self.connecting is not None
+_ASKING: Final = pack(("ASKING",))
 
 
 class Batcher:
@@ -103,7 +61,9 @@ class Batcher:
         self._wait = pack(("WAITAOF", 1, 0, int(timeout_seconds * 800)))
         self._waiting: deque[Pending] = deque()
         self._waiting_commands = 0
-        self._lanes = [_Lane() for _ in range(MAX_IN_FLIGHT)]
+        self._lanes = [
+            Lane(self._loop, timeout_seconds=timeout_seconds) for _ in range(MAX_IN_FLIGHT)
+        ]
         self._scheduled = False
         self._closed = False
         self._idle = asyncio.Event()
@@ -132,8 +92,7 @@ class Batcher:
         self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
     ) -> asyncio.Future[Any]:
         """`promises`: somebody will be told that it is done."""
-        packed = pack(("EVALSHA", script.sha, len(keys), *keys, *args))
-        return self.carry(packed, script, promises=promises)
+        return self.carry(pack_run(script, keys, args), script, promises=promises)
 
     def run_packed(
         self,
@@ -144,7 +103,7 @@ class Batcher:
         promises: bool = False,
     ) -> asyncio.Future[Any]:
         """`keys` as `pack_arguments` made them, one or several each."""
-        packed = packed_run(script, key_count, keys, args)
+        packed = pack_packed_run(script, key_count, keys, args)
         return self.carry(packed, script, promises=promises)
 
     def carry(
@@ -187,10 +146,7 @@ class Batcher:
             task.cancel()
         await asyncio.gather(*connecting, return_exceptions=True)
         for lane in self._lanes:
-            if lane.timer is not None:
-                lane.timer.cancel()
-            if lane.link is not None:
-                lane.link.close("The gateway is shutting down.")
+            lane.close("The gateway is shutting down.")
         await self._redis.aclose()
 
     # --- out --------------------------------------------------------------------------------------
@@ -216,7 +172,7 @@ class Batcher:
             if not lane.busy:
                 self._fill(lane)
 
-    def _fill(self, lane: _Lane) -> None:
+    def _fill(self, lane: Lane) -> None:
         if lane.link is None or not lane.link.idle:
             if self._loop.time() >= lane.rests_until or not self._served():
                 lane.connecting = self._loop.create_task(self._connect(lane))
@@ -229,7 +185,7 @@ class Batcher:
         self._waiting_commands -= commands
         self._send(lane, batch)
 
-    def _send(self, lane: _Lane, batch: list[Pending], repeated_by: float | None = None) -> None:
+    def _send(self, lane: Lane, batch: list[Pending], repeated_by: float | None = None) -> None:
         """`repeated_by`: the deadline that the batch has had since it was first sent."""
         assert lane.link is not None
         parts = [pending.packed for pending in batch]
@@ -238,7 +194,7 @@ class Batcher:
         if synced:
             parts.append(self._wait)
             expected += 1
-        self._begin(lane, batch, repeated_by)
+        lane.begin(batch, repeated_by)
         metrics.store_calls.add(expected)
         lane.link.send(
             b"".join(parts),
@@ -248,27 +204,10 @@ class Batcher:
             ),
         )
 
-    def _begin(self, lane: _Lane, batch: list[Pending], deadline: float | None) -> None:
-        lane.batch = batch
-        lane.sent_at = time.perf_counter()
-        lane.deadline = deadline or self._loop.time() + self._timeout_seconds
-        if lane.timer is None:
-            lane.timer = self._loop.call_at(lane.deadline, self._look_at_clock, lane)
-
-    def _look_at_clock(self, lane: _Lane) -> None:
-        """One timer for all batches of a lane: it is set anew only when it goes off."""
-        lane.timer = None
-        if not lane.batch or lane.link is None:
-            return
-        if self._loop.time() < lane.deadline:
-            lane.timer = self._loop.call_at(lane.deadline, self._look_at_clock, lane)
-        else:
-            lane.link.close(f"no reply within {self._timeout_seconds:g} s")
-
     def _served(self) -> bool:
         return any(lane.alive for lane in self._lanes)
 
-    async def _connect(self, lane: _Lane) -> None:
+    async def _connect(self, lane: Lane) -> None:
         """Where it fails, and no other connection serves them, those that wait have waited for
         this: another try each would break the bound.
         """
@@ -293,19 +232,17 @@ class Batcher:
 
     def _returned(
         self,
-        lane: _Lane,
+        lane: Lane,
         batch: list[Pending],
         outcome: list[Any] | LinkLost,
         *,
         synced: bool,
         repeated: bool,
     ) -> None:
-        lane.batch = []
+        lane.end(answered=not isinstance(outcome, LinkLost))
         if isinstance(outcome, LinkLost):
-            metrics.store_failures.add()
             self._lost(batch, outcome)
         else:
-            metrics.store_seconds.observe(time.perf_counter() - lane.sent_at)
             if any(map(_is_a_replicas, outcome)):
                 self._leave("The server is a replica now.")  # the next connection asks who is not
             try:
@@ -337,7 +274,7 @@ class Batcher:
             if lane.link is not None and lane.link.idle:
                 lane.link.close(reason)
 
-    def _load_and_repeat(self, lane: _Lane, unknown: list[tuple[Pending, Refusal]]) -> None:
+    def _load_and_repeat(self, lane: Lane, unknown: list[tuple[Pending, Refusal]]) -> None:
         """A restarted Redis has forgotten its scripts: load them, then run those calls that it
         refused, once, in the time that their batch has.
         """
@@ -356,7 +293,7 @@ class Batcher:
                 self._send(lane, batch, repeated_by=deadline)
 
         assert lane.link is not None
-        self._begin(lane, batch, deadline)
+        lane.begin(batch, deadline)
         lane.link.send(b"".join(loads), len(loads), loaded)
 
     def _fail_waiting(self, sentence: str) -> None:
@@ -366,3 +303,7 @@ class Batcher:
         waiting, self._waiting, self._waiting_commands = self._waiting, deque(), 0
         for pending in waiting:
             resolve(pending.future, error)
+
+
+def _is_a_replicas(result: Any) -> bool:
+    return isinstance(result, Refusal) and result.kind == "READONLY"

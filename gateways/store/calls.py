@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from gateways.store.errors import StoreUnavailable
-from gateways.store.link import Argument, Command, Refusal
+from gateways.store.link import Refusal
+from gateways.store.resp import Argument, Command
 from gateways.store.scripts import Script
 
 

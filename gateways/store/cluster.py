@@ -14,11 +14,12 @@ import structlog
 from redis.asyncio import Redis
 from redis.crc import key_slot
 
-from gateways.store.batcher import Batcher, packed_run
+from gateways.store.batcher import Batcher
 from gateways.store.connection import node
 from gateways.store.errors import StoreUnavailable
-from gateways.store.link import Argument, Command, Refusal, pack
+from gateways.store.link import Refusal
 from gateways.store.place import Address, Place
+from gateways.store.resp import Argument, Command, first_of, pack, pack_packed_run, pack_run
 from gateways.store.scripts import Script
 
 log = structlog.get_logger(__name__)
@@ -72,8 +73,7 @@ class Cluster:
     async def run(
         self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
     ) -> Any:
-        packed = pack(("EVALSHA", script.sha, len(keys), *keys, *args))
-        return await self._routed(keys[0], packed, script, promises=promises)
+        return await self._routed(keys[0], pack_run(script, keys, args), script, promises=promises)
 
     async def run_packed(
         self,
@@ -83,8 +83,8 @@ class Cluster:
         *args: Argument,
         promises: bool = False,
     ) -> Any:
-        packed = packed_run(script, key_count, keys, args)
-        return await self._routed(_first(keys[0]), packed, script, promises=promises)
+        packed = pack_packed_run(script, key_count, keys, args)
+        return await self._routed(first_of(keys[0]), packed, script, promises=promises)
 
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
@@ -204,8 +204,9 @@ class Cluster:
             raise StoreUnavailable("No node of the cluster answers.")
         _, slots = max(seen, key=lambda view: view[0])
         self._slots = slots
-        gone = [address for address in self._nodes if address not in self._owners()]
-        for address in gone:
+        # Replicas that the place names are asked again at the next look, so they stay.
+        wanted = self._owners().union(self._place.addresses)
+        for address in self._nodes.keys() - wanted:
             self._retire(self._nodes.pop(address))
         for address in self._owners():
             self._node(address)
@@ -262,9 +263,3 @@ def _referred(refusal: Refusal, by: Address) -> Address:
     """
     host, _, port = str(refusal).split()[2].rpartition(":")
     return host or by[0], int(port)
-
-
-def _first(packed_keys: bytes) -> bytes:
-    """The first of packed keys: "$<length>", the key, and so on (RESP, "Bulk strings")."""
-    head, _, rest = packed_keys.partition(b"\r\n")
-    return rest[: int(head[1:])]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gateways.store.calls import Caller
 from gateways.store.keys import Keys
-from gateways.store.link import Argument
+from gateways.store.resp import Argument
 
 #: Members a command: a list of any length goes in bounded steps.
 _STEP = 1000

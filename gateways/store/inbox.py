@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateways.store import scripts
 from gateways.store.calls import Caller
 from gateways.store.keys import Keys
-from gateways.store.link import Argument, pack_arguments
+from gateways.store.resp import Argument, pack_arguments
 
 #: How long a message id that its sender chose is recognised.
 REPEAT_WINDOW_MS: Final = 600_000

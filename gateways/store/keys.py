@@ -31,7 +31,7 @@ class Keys:
         self.claims = f"{prefix}{{nodes}}:claims"
         self.life = f"{prefix}{{nodes}}:life"
         self.terms = f"{prefix}{{nodes}}:terms"
-        self.service_sessions = f"{prefix}services:sessions"
+        self.service_sessions = f"{prefix}{{nodes}}:services"
 
     def _user(self, user_id: str, what: str) -> str:
         return f"{self.prefix}u:{{{escape(user_id)}}}:{what}"

@@ -12,21 +12,6 @@ from typing import Any, Final, cast
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 
-Argument = str | bytes | int | float
-Command = tuple[Argument, ...]
-
-#: A command as it goes over the wire. Its stub knows only commands of one word. Raises
-#: UnicodeEncodeError for a lone surrogate.
-pack = cast("Callable[[Command], bytes]", hiredis.pack_command)
-
-
-def pack_arguments(*arguments: Argument) -> bytes:
-    """A part of a command, to be put together with others: only its head says how many they are
-    (RESP, "Arrays").
-    """
-    return pack(arguments).partition(b"\r\n")[2]
-
-
 #: What hiredis says where a reply is not there whole: no reply equals it.
 _INCOMPLETE: Final = object()
 

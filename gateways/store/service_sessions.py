@@ -1,4 +1,6 @@
-"""Services' sessions: one hash, `services:sessions`, since there are few and all are asked for."""
+"""Services' sessions: one hash, `{nodes}:services`, since there are few and all are asked for; in
+the slot of the store's life, which is asked for with them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

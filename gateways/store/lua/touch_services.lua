@@ -1,6 +1,6 @@
 -- Sessions of services were active. Sessions that have ended meanwhile stay ended.
 --
--- KEYS  1 services:sessions
+-- KEYS  1 {nodes}:services
 -- ARGV  pairs: session id, its last activity in ms
 
 for i = 1, #ARGV, 2 do

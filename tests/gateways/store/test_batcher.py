@@ -16,8 +16,9 @@ from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
 from gateways.store.keys import Keys
-from gateways.store.link import Refusal, pack_arguments
+from gateways.store.link import Refusal
 from gateways.store.place import Place
+from gateways.store.resp import pack_arguments
 from tests.gateways.consumers.client import until
 from tests.valkey import Valkey, start_valkey, stopped
 
