@@ -2,19 +2,17 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import Context
 from typing import Final
 
 import structlog
 
 from gateways import metrics
+from gateways.fanout import NONE, Fanout, each
 from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Hole, Numbered, Order
-from gateways.protocol.codec import Codec
 from gateways.protocol.errors import CloseCode
-from gateways.protocol.events import StatusUpdate, timestamp
 from gateways.session import Session
 from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import InboxStore
@@ -31,18 +29,8 @@ PAGE: Final = 50
 RETRY_SECONDS: Final = 1.0
 #: A nudge that comes later than this after its message was read from the inbox is another one's.
 LATE_SECONDS: Final = 30.0
-#: Sessions that a broadcast is written to in one go: about a millisecond.
-BROADCAST_STRETCH: Final = 250
-#: Users whose newest change of presence is remembered, so that an older one can't undo it.
-MAX_TOLD: Final = 100_000
-#: Broadcasts that wait for their turn. They are kept for nobody, and more come too fast to be read.
-MAX_BROADCASTS: Final = 1_000
-
 #: User and epoch → newest seq. Two sessions of a user may be of different epochs for a moment.
 Handed = dict[tuple[str, str], int]
-
-#: The sessions of a user who has none here.
-_NONE: Final[Mapping[str, Session]] = {}
 
 
 class Hub:
@@ -56,11 +44,8 @@ class Hub:
         self._trail = trail
         self._on_other_epoch = on_other_epoch
         self._sessions: dict[str, dict[str, Session]] = {}
-        #: User → generation and status of the newest change that was told here.
-        self._told: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+        self._fanout = Fanout(self._sessions, trail)
         self._readers: dict[str, asyncio.Task[None]] = {}
-        self._broadcasts: deque[bytes] = deque()
-        self._broadcaster: asyncio.Task[None] | None = None
         #: Sessions that were handed messages of which the store has not been told.
         self._handed: set[Session] = set()
         #: What the store could not be told of them.
@@ -70,8 +55,7 @@ class Hub:
         return sum(map(len, self._sessions.values()))
 
     def __iter__(self) -> Iterator[Session]:
-        for sessions in list(self._sessions.values()):
-            yield from list(sessions.values())
+        return each(self._sessions)
 
     @property
     def user_ids(self) -> list[str]:
@@ -129,7 +113,7 @@ class Hub:
             metrics.delivery_seconds.observe(max(took_us, 0) / 1e6)
 
     def deliver(self, user_id: str, seq: int, epoch: str, body: bytes) -> None:
-        for session in self._sessions.get(user_id, _NONE).values():
+        for session in self._sessions.get(user_id, NONE).values():
             if session.outbound.close_code is not None:
                 continue
             if session.epoch != epoch and session.epoch:
@@ -176,62 +160,10 @@ class Hub:
         self._on_other_epoch()
 
     def on_status(self, nudge: StatusNudge) -> None:
-        """Tell the watchers, unless they know. A session hears of changes since it was opened: its
-        own questions told it what was before. And where the change between was lost or overtaken,
-        it does not hear the same status twice.
-        """
-        generation, online = self._told.get(nudge.user_id, (0, False))
-        if nudge.generation <= generation:
-            return
-        self._told[nudge.user_id] = (nudge.generation, nudge.online)
-        self._told.move_to_end(nudge.user_id)
-        if len(self._told) > MAX_TOLD:
-            self._told.popitem(last=False)
-        update = StatusUpdate(
-            user_id=nudge.user_id,
-            status="online" if nudge.online else "offline",
-            email=nudge.email,
-            last_seen=timestamp(nudge.last_seen_ms),
-        )
-        frames: dict[Codec, bytes] = {}  # the same for all who speak a format
-        for watcher in nudge.watchers:
-            for session in self._sessions.get(watcher, _NONE).values():
-                if not session.epoch or session.opened_ms >= nudge.generation:
-                    continue
-                if online == nudge.online and session.opened_ms < generation:
-                    continue
-                frame = frames.get(session.codec)
-                if frame is None:
-                    frame = session.codec.push("user_status_update", update)
-                    frames[session.codec] = frame
-                session.outbound.write_latest(nudge.user_id, frame)
-                if self._trail.on:
-                    self._trail.note(
-                        "told",
-                        watcher,
-                        friend_id=nudge.user_id,
-                        status=update.status,
-                        session_id=session.session_id,
-                    )
+        self._fanout.on_status(nudge)
 
     def on_broadcast(self, nudge: BroadcastNudge) -> None:
-        if len(self._broadcasts) >= MAX_BROADCASTS:
-            log.warning("broadcast dropped", waiting=len(self._broadcasts))
-            return
-        self._broadcasts.append(nudge.body)
-        if self._broadcaster is None or self._broadcaster.done():
-            loop = asyncio.get_running_loop()
-            self._broadcaster = loop.create_task(self._broadcast(), context=Context())
-
-    async def _broadcast(self) -> None:
-        """To everybody here, in order, and with a pause for everything else now and then."""
-        while self._broadcasts:
-            body = self._broadcasts.popleft()
-            for count, session in enumerate(self, start=1):
-                if session.epoch:  # `connected` comes first
-                    session.outbound.write(session.codec.broadcast(session.user_id, body))
-                if count % BROADCAST_STRETCH == 0:
-                    await asyncio.sleep(0)
+        self._fanout.on_broadcast(nudge)
 
     def reconcile(self, user_id: str, *, epoch: str | None, seq: int) -> None:
         """The store says where the user's log stands. Whoever is behind reads; whose count is gone

@@ -7,7 +7,6 @@ itself; what comes from the channel layer reaches a socket through the hub, so o
 
 import asyncio
 import secrets
-import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from channels.consumer import AsyncConsumer
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from gateways import metrics
-from gateways.consumers.deadlines import Deadlines
 from gateways.consumers.handshake import Handshake
+from gateways.consumers.lifetime import Lifetime
 from gateways.consumers.request_id import RequestId
 from gateways.domain.limits import PACE_EXTENSION, Pace, frame_size
 from gateways.gateway import Gateway
@@ -41,7 +40,6 @@ from gateways.protocol.events import (
     Payload,
     Request,
     ServerShutdown,
-    SessionExpired,
     parse,
     timestamp,
 )
@@ -73,7 +71,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
 
     gateway: Gateway
     outbound: Outbound
-    deadlines: Deadlines
+    lifetime: Lifetime
     socket_id: str
     #: The peer's address; '' where the server does not know it.
     address: str
@@ -90,8 +88,8 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         self.codec = codec
         self._pace = Pace(None, None)
         self._invalid_frames = 0
-        #: Whether a request failed for want of the store, or of what else the gateway needs.
-        self._unavailable = False
+        #: As Lifetime wants to know it.
+        self.unavailable = False
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -134,18 +132,20 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             door.leave(self.address)
 
     async def _serve(self, handshake: Handshake, receive: Receive) -> None:
-        self.deadlines = Deadlines()
         self.gateway.connections.join(self.socket_id, self)
         goodbye = False
         try:
-            self.limit_authentication()
+            self.lifetime = Lifetime(
+                self, auth_timeout_seconds=self.gateway.config.auth_timeout_seconds
+            )
             await self.guarded(lambda _: self.opened(handshake), None)
             # In a task of its own: each message would be woken through all that is around this.
             goodbye = await asyncio.create_task(self._receive_frames(receive))
         finally:
             # Whatever ended the socket: this runs once, and waits for nobody.
             self.gateway.connections.leave(self.socket_id)
-            self.deadlines.stop()
+            self.lifetime.stop()
+            del self.lifetime  # they hold each other
             if self.user_id is not None:
                 bind_contextvars(user=self.user_id)
             if self.gateway.trail.on:
@@ -228,13 +228,13 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         try:
             payload = await work(inbound)
         except GatewayError as error:
-            self._unavailable |= isinstance(error, Unavailable)
+            self.unavailable |= isinstance(error, Unavailable)
             self._fail(error, inbound)
         except AuthenticationFailed as error:
             self._refuse(error, inbound)
         except StoreUnavailable as error:
             log.warning("store unavailable", socket_id=self.socket_id, error=str(error))
-            self._unavailable = True
+            self.unavailable = True
             self._fail(Unavailable("The gateway's store does not answer now."), inbound)
         except Exception:
             ref = secrets.token_hex(6)
@@ -298,46 +298,6 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         """The first frame, where the format has one."""
         if greeting := self.codec.greeting(self.socket_id, recovery_id):
             self.outbound.write(greeting)
-
-    # --- deadlines --------------------------------------------------------------------------------
-
-    def limit_authentication(self) -> None:
-        """From now on there is so long to authenticate."""
-        self._authenticate_by = time.monotonic()
-        self.prolong_authentication(self.gateway.config.auth_timeout_seconds)
-
-    def prolong_authentication(self, seconds: float) -> None:
-        self._authenticate_by += seconds
-        self.deadlines.set("auth", self._authenticate_by, self._authentication_overdue)
-
-    def _authentication_overdue(self) -> None:
-        if self._unavailable:
-            self.end(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
-        else:
-            self.end(CloseCode.UNAUTHENTICATED, "Not authenticated in time.")
-
-    def limit_session(self, *, expiry_seconds: float, idle_seconds: float) -> None:
-        """From now on it lasts so long at most, and so long without a request."""
-        assert self.session is not None
-        self._idle_seconds = idle_seconds
-        self.deadlines.set("expiry", time.monotonic() + expiry_seconds, self._session_expired)
-        self.deadlines.set("idle", self.session.active_at + idle_seconds, self._perhaps_idle)
-
-    def expire(self, reason: str, code: CloseCode) -> None:
-        self.push("session_expired", SessionExpired(reason))
-        self.end(code, f"The session ended: {reason}.")
-
-    def _session_expired(self) -> None:
-        self.expire("expired", CloseCode.EXPIRED)
-
-    def _perhaps_idle(self) -> None:
-        """Requests move this moment only once it comes: each of them costs nothing for it."""
-        assert self.session is not None
-        due = self.session.active_at + self._idle_seconds
-        if due <= time.monotonic():
-            self.expire("idle", CloseCode.EXPIRED)
-        else:
-            self.deadlines.set("idle", due, self._perhaps_idle)
 
     # --- for the node -----------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class InternalConsumer(GatewayConsumer):
         # Who asked in time is not to blame for how long the answer takes. That much is given back,
         # and no more: an attempt now and then would keep a socket open for ever.
         asked_at = time.monotonic()
-        self.deadlines.clear("auth")
+        self.lifetime.stop_waiting_for_authentication()
         try:
             with counted_authentication():
                 service = await self.gateway.registry.authenticate(
@@ -72,9 +72,9 @@ class InternalConsumer(GatewayConsumer):
                 session = await self._begin(service)
         finally:
             if self.session is None:
-                self.prolong_authentication(time.monotonic() - asked_at)
+                self.lifetime.prolong_authentication(time.monotonic() - asked_at)
         config = self.gateway.config
-        self.limit_session(
+        self.lifetime.limit_session(
             expiry_seconds=config.service_session_expiry_seconds,
             idle_seconds=config.service_session_idle_timeout_seconds,
         )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from typing import ClassVar, Final
 
 from msgspec import UNSET, structs
@@ -12,9 +11,9 @@ from gateways import metrics
 from gateways.consumers.authentications import counted_authentication
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
+from gateways.consumers.recovery import Recovery
 from gateways.domain.delivery import Sender, new_epoch
 from gateways.domain.limits import BUSY_SECONDS, LATER, Bucket, too_much
-from gateways.domain.recovery import Recoverable
 from gateways.ordering import Order
 from gateways.protocol.errors import (
     TERMINAL_CODES,
@@ -44,7 +43,6 @@ from gateways.protocol.events import (
     now_ms,
     timestamp,
 )
-from gateways.protocol.socketio import offset as offset_of
 from gateways.session import Identity, Session
 from gateways.store.errors import StoreUnavailable, TooManySessions
 from gateways.store.records import Opened, SessionRecord
@@ -60,8 +58,8 @@ class UserConsumer(GatewayConsumer):
     _asked: Session | None = None
     _record: SessionRecord
     _sender: Sender
-    #: By which a Socket.IO client may recover, where it asked for that.
-    _recovery_id: str | None = None
+    #: Where a Socket.IO client asked for it.
+    _recovery: Recovery | None = None
     _queries: Bucket | None = None
 
     @property
@@ -70,15 +68,17 @@ class UserConsumer(GatewayConsumer):
         return self.session
 
     async def opened(self, handshake: Handshake) -> Payload | None:
+        recovery_id = None
         if self.codec.recovery:
-            self._recovery_id = self.gateway.recoveries.new_id()
+            self._recovery = Recovery(self.gateway.recoveries, self.gateway.tokens)
             try:
-                if await self._recover(handshake):
+                if await self._recover(self._recovery, handshake):
                     return None
             except (StoreUnavailable, Unavailable, RateLimited):
                 self.end(CloseCode.UNAVAILABLE, "The gateway could not take the session.")
                 return None
-        self.greet(self._recovery_id)
+            recovery_id = self._recovery.id
+        self.greet(recovery_id)
         if handshake.query_token is not None and not self.gateway.config.allow_query_token:
             raise AuthenticationFailed("A token in the address ends up in logs: send it otherwise.")
         token = handshake.token or handshake.query_token
@@ -86,30 +86,19 @@ class UserConsumer(GatewayConsumer):
             return None
         return await self.authenticate(Authenticate(token, handshake.device_id, handshake.resume))
 
-    async def _recover(self, handshake: Handshake) -> bool:
+    async def _recover(self, recovery: Recovery, handshake: Handshake) -> bool:
         """Go on where the client's last connection ended, authenticated as that was. Returns
         whether it was known; whether it missed something, its greeting and `connected` say.
         """
-        if handshake.recovery_id is None:
-            return False
-        was = await self.gateway.recoveries.find(handshake.recovery_id)
+        was = await recovery.find(handshake)
         if was is None:
             return False
-        identity = was.identity
-        if handshake.token:
-            try:
-                identity = await self.gateway.tokens.verify(handshake.token)
-            except AuthenticationFailed:
-                return False
-        if identity.user_id != was.identity.user_id:
-            return False
-        place = offset_of(handshake.offset) if handshake.offset else (was.epoch, was.seq)
-        session, opened = await self._open(identity, was.device_id, place or ("", 0))
+        session, opened = await self._open(was.identity, was.device_id, (was.epoch, was.seq))
         metrics.authentications.add("recovered")
         if opened.reason is None:
-            self._recovery_id = handshake.recovery_id
-        self.greet(self._recovery_id)
-        await self._keep_recoverable(session, opened)
+            recovery.id = handshake.recovery_id
+        self.greet(recovery.id)
+        await recovery.keep(session, was.device_id, opened)
         self._welcome(session, opened, recovered=opened.reason is None)
         return True
 
@@ -121,18 +110,17 @@ class UserConsumer(GatewayConsumer):
         # They hold each other.
         self.session = self._asked = None
         if goodbye or self.outbound.close_code in TERMINAL_CODES:
-            self._give_up_recovery()
+            self._no_way_back()
 
     def end(self, code: int, reason: str) -> None:
         # Before its client hears of it, and may be back at once.
         if code in TERMINAL_CODES:
-            self._give_up_recovery()
+            self._no_way_back()
         super().end(code, reason)
 
-    def _give_up_recovery(self) -> None:
-        if self._recovery_id is not None:
-            self.gateway.recoveries.forget(self._recovery_id)
-            self._recovery_id = None
+    def _no_way_back(self) -> None:
+        if self._recovery is not None:
+            self._recovery.give_up()
 
     async def _put_back(self) -> None:
         """The store lost the session. The client learns of the new epoch by another `connected`."""
@@ -207,7 +195,7 @@ class UserConsumer(GatewayConsumer):
             self.gateway.hub.detach(session)
             raise
         self.session = session
-        self.deadlines.clear("auth")
+        self.lifetime.stop_waiting_for_authentication()
         self._set_deadlines(session)
         if self.gateway.trail.on:
             self._note_beginning(opened, resume)
@@ -229,13 +217,8 @@ class UserConsumer(GatewayConsumer):
         )
 
     async def _keep_recoverable(self, session: Session, opened: Opened) -> None:
-        """Where the store does not take it, the client authenticates anew should it come back."""
-        if self._recovery_id is not None:
-            recoverable = Recoverable(
-                session.identity, self._record.device_id, opened.epoch, opened.position
-            )
-            with suppress(StoreUnavailable):
-                await self.gateway.recoveries.keep(self._recovery_id, recoverable)
+        if self._recovery is not None:
+            await self._recovery.keep(session, self._record.device_id, opened)
 
     async def ping(self, _: Nothing) -> Pong:
         return Pong(timestamp())
@@ -326,10 +309,10 @@ class UserConsumer(GatewayConsumer):
     def _set_deadlines(self, session: Session) -> None:
         config, now = self.gateway.config, time.monotonic()
         token_ends = now + session.identity.expires_at - time.time()
-        set_ = self.deadlines.set
+        set_ = self.lifetime.deadlines.set
         set_("warning", token_ends - TOKEN_WARNING_SECONDS, self._token_expiring)
         set_("token", token_ends, self._token_expired)
-        self.limit_session(
+        self.lifetime.limit_session(
             expiry_seconds=config.session_expiry_seconds, idle_seconds=config.idle_timeout_seconds
         )
 
@@ -338,4 +321,4 @@ class UserConsumer(GatewayConsumer):
         self.push("token_expiring", TokenExpiring(timestamp(expires_ms)))
 
     def _token_expired(self) -> None:
-        self.expire("token", CloseCode.UNAUTHENTICATED)
+        self.lifetime.expire("token", CloseCode.UNAUTHENTICATED)

@@ -19,6 +19,7 @@ from gateways.protocol.engineio import InvalidPacket, Packet
 from gateways.protocol.errors import TERMINAL_CODES, CloseCode, InvalidFrame, InvalidPayload
 from gateways.protocol.events import Failure, parse
 from gateways.protocol.socketio import Auth
+from gateways.socketio.upgrade import negotiate
 from gateways.socketio.wires import PollingWire, Receive, WebSocketWire, Wire
 
 log = structlog.get_logger(__name__)
@@ -31,10 +32,6 @@ GOODBYE: Final = {"type": "websocket.disconnect", "code": 1000}
 EVENTS: Final = (socketio.EVENT, socketio.BINARY_EVENT)
 #: What is passed over where too much comes. Binary packets are counted on, and pongs cost nothing.
 UNSERVED: Final = (socketio.CONNECT, socketio.ACK)
-#: As Socket.IO's own server: from the probe to the upgrade.
-UPGRADE_SECONDS: Final = 10.0
-#: While it is tried, a poll that waits is released so often.
-RELEASE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,20 +295,7 @@ class Connection:
         old = self.wire
         if not isinstance(old, PollingWire) or self.closed:
             raise InvalidPacket("nothing to upgrade")
-        releasing: asyncio.Task[None] | None = None
-        try:
-            async with asyncio.timeout(UPGRADE_SECONDS):
-                if await new.receive() != engineio.PROBE:
-                    raise InvalidPacket("no probe")
-                new.write([engineio.PROBED])
-                releasing = self._loop.create_task(_release_polls(old))
-                if await new.receive() != engineio.UPGRADE:
-                    raise InvalidPacket("no upgrade")
-        except TimeoutError:
-            raise InvalidPacket("no upgrade in time") from None
-        finally:
-            if releasing is not None:
-                releasing.cancel()
+        await negotiate(old, new)
         if not old.idle or self.wire is not old:
             raise InvalidPacket("upgraded already, or with a request under way")
         ended = old.down
@@ -321,9 +305,3 @@ class Connection:
         else:
             self.wire = new
             await self._closed.wait()
-
-
-async def _release_polls(wire: PollingWire) -> None:
-    while True:
-        wire.release_poll()
-        await asyncio.sleep(RELEASE_SECONDS)

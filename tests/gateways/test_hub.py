@@ -11,7 +11,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from gateways import hub as hubs
+from gateways import fanout, hub as hubs
 from gateways.hub import Hub
 from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
 from gateways.ordering import Order
@@ -378,11 +378,12 @@ async def test_nobody_hears_a_broadcast_before_it_is_told_that_it_is_connected(
 async def test_broadcasts_keep_their_order_and_let_others_run_in_between(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "BROADCAST_STRETCH", 2)
+    monkeypatch.setattr(fanout, "BROADCAST_STRETCH", 2)
     readers = [world.attach() for _ in range(9)]
     broadcast(world, "one", "two")
     turns = 0
-    while world.hub._broadcaster is not None and not world.hub._broadcaster.done():
+    at_work = world.hub._fanout
+    while at_work._broadcaster is not None and not at_work._broadcaster.done():
         turns += 1
         if turns == 2:
             assert not any(reader.messages for reader in readers[6:])
@@ -573,10 +574,10 @@ async def test_who_came_between_two_changes_of_the_same_kind_hears_the_second(hu
 async def test_the_changes_that_are_remembered_are_bounded(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "MAX_TOLD", 3)
+    monkeypatch.setattr(fanout, "MAX_TOLD", 3)
     for number in range(10):
         hub.on_status(StatusNudge(f"user{number}", True, 1, None, 0, []))
-    assert list(hub._told) == ["user7", "user8", "user9"]
+    assert list(hub._fanout._told) == ["user7", "user8", "user9"]
 
 
 # --- another epoch --------------------------------------------------------------------------------
@@ -625,7 +626,7 @@ async def test_a_nudge_of_what_was_read_is_only_late(
 async def test_more_broadcasts_than_anybody_reads_are_dropped(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "MAX_BROADCASTS", 3)
+    monkeypatch.setattr(fanout, "MAX_BROADCASTS", 3)
     reader = world.attach()
     broadcast(world, *"abcde")
     await until(lambda: reader.messages == ["a", "b", "c"])

@@ -230,10 +230,10 @@ async def test_authenticating_again_extends_the_session(gateway: Gateway) -> Non
     async with connect_service(gateway, "herald") as client:
         (session,) = gateway.service_sessions
         consumer: Any = gateway.connections._open[session.session_id]
-        first_ends = consumer.deadlines._due["expiry"][0]
+        first_ends = consumer.lifetime.deadlines._due["expiry"][0]
         await client.authenticate_service("herald")
         first, again = client.seen("service_authenticated")
-        assert consumer.deadlines._due["expiry"][0] > first_ends
+        assert consumer.lifetime.deadlines._due["expiry"][0] > first_ends
         assert again["expiresAt"] >= first["expiresAt"]
         changing = {"expiresAt"}
         assert {k: again[k] for k in again.keys() - changing} == {

@@ -1,0 +1,57 @@
+"""What one Socket.IO connection does for its client to recover it (domain/recovery.py)."""
+
+from contextlib import suppress
+
+from msgspec import structs
+
+from gateways.consumers.handshake import Handshake
+from gateways.domain.recovery import Recoverable, Recoveries
+from gateways.domain.tokens import TokenVerifier
+from gateways.protocol.errors import AuthenticationFailed
+from gateways.protocol.socketio import offset
+from gateways.session import Session
+from gateways.store.errors import StoreUnavailable
+from gateways.store.records import Opened
+
+
+class Recovery:
+    def __init__(self, recoveries: Recoveries, tokens: TokenVerifier) -> None:
+        self._recoveries = recoveries
+        self._tokens = tokens
+        #: What the client is told; None once it is given up.
+        self.id: str | None = recoveries.new_id()
+
+    async def find(self, handshake: Handshake) -> Recoverable | None:
+        """Who the client was, and how far it came by its own account; None where nobody knows, or
+        where its token now is another's, or none. Raises StoreUnavailable, Unavailable.
+        """
+        if handshake.recovery_id is None:
+            return None
+        was = await self._recoveries.find(handshake.recovery_id)
+        if was is None:
+            return None
+        if handshake.token:
+            try:
+                identity = await self._tokens.verify(handshake.token)
+            except AuthenticationFailed:
+                return None
+            if identity.user_id != was.identity.user_id:
+                return None
+            was = structs.replace(was, identity=identity)
+        if handshake.offset:
+            epoch, seq = offset(handshake.offset) or ("", 0)
+            was = structs.replace(was, epoch=epoch, seq=seq)
+        return was
+
+    async def keep(self, session: Session, device_id: str | None, opened: Opened) -> None:
+        """Where the store does not take it, the client authenticates anew should it come back."""
+        if self.id is not None:
+            recoverable = Recoverable(session.identity, device_id, opened.epoch, opened.position)
+            with suppress(StoreUnavailable):
+                await self._recoveries.keep(self.id, recoverable)
+
+    def give_up(self) -> None:
+        """The client said goodbye, or is sent away for good."""
+        if self.id is not None:
+            self._recoveries.forget(self.id)
+            self.id = None
