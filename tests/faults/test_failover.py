@@ -21,6 +21,8 @@ from tests.faults.record import Record
 #: What a replica may lack, in seconds before its primary's death.
 LAG_SECONDS = 1.0
 
+pytestmark = pytest.mark.timeout(180)
+
 
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:

@@ -19,9 +19,12 @@ from tests.faults.machines import Machine, machines
 #: Longer than a lease, and than what the others need to bury a node.
 AWAY_SECONDS = 8.0
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root, and iproute2"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root, and iproute2"
+    ),
+    pytest.mark.timeout(180),
+]
 
 
 class Site:
