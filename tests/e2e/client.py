@@ -83,6 +83,19 @@ class Client:
         to = [recipient_ids] if isinstance(recipient_ids, str) else recipient_ids
         return await self.request("send_message", {"recipientIds": to, "message": text, **data})
 
+    async def listed(self) -> set[str]:
+        """Who is online."""
+        page = await self.request("get_all_online_users", {"limit": 1000})
+        return {user["userId"] for user in page["users"]}
+
+    async def sees_gone(self, *user_ids: str) -> None:
+        """Wait until they are: the gateway learns of a socket's end when it comes to it."""
+
+        async def are_gone() -> bool:
+            return not await self.listed() & set(user_ids)
+
+        await eventually(are_gone, f"{user_ids} to be gone")
+
     async def until(self, condition: Callable[[], bool], what: str = "a condition") -> None:
         """Wait until a condition over what arrived holds."""
         deadline = time.monotonic() + WAIT_SECONDS

@@ -87,6 +87,7 @@ async def test_trimmed_and_ahead(deploy: Deploy, name: Name) -> None:
             await alice.message(bob, "1")
             await client.texts(1)
             epoch = connected(client)["epoch"]
+        await alice.sees_gone(bob)
         for n in range(2, 10):
             assert (await alice.message(bob, str(n)))["recipients"]["queued"] == [bob]
         for seq, reason, missed in (

@@ -89,6 +89,12 @@ def test_promtool_has_nothing_to_say(metered: GatewayProcess) -> None:
 
 
 def test_each_process_speaks_for_itself(metered: GatewayProcess) -> None:
+    # A port answers as soon as one of its processes does.
+    def all_are_here() -> bool:
+        found = scrape(metered)
+        return found.total("scarfall_process_up") == found.total("scarfall_nodes") == 3
+
+    wait_until(all_are_here, "all to be up")
     found = scrape(metered)
     for process, gateway in (("user-1", "user"), ("user-2", "user"), ("internal", "internal")):
         assert found.total("scarfall_process_up", process=process, gateway=gateway) == 1

@@ -109,8 +109,7 @@ async def test_a_broadcast_reaches_everybody_who_is_here_and_nobody_later(
     ):
 
         async def both_are_counted() -> bool:
-            page = await alice.request("get_all_online_users")
-            return {name("alice"), name("bob")} <= {user["userId"] for user in page["users"]}
+            return {name("alice"), name("bob")} <= await alice.listed()
 
         await eventually(both_are_counted, "both to be listed")
         for number in range(20):

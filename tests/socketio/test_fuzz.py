@@ -255,15 +255,11 @@ async def test_however_a_session_ends_nothing_of_it_is_left(
         async def nobody_is_known() -> bool:
             return not any([await is_known(raw, port) for raw in ended])
 
-        async def nobody_is_online() -> bool:
-            page = await watcher.request("get_all_online_users")
-            return not {user["userId"] for user in page["users"]} & set(users)
-
         async def no_connection_is_left() -> bool:
             return connections_of(pair.first) <= before
 
         await eventually(nobody_is_known, "every session to be unknown")
-        await eventually(nobody_is_online, "everybody to be offline")
+        await watcher.sees_gone(*users)
         for raw in ended:
             if isinstance(raw, RawWebSocket):
                 await raw.socket.close()

@@ -170,16 +170,8 @@ async def test_who_vanishes_between_two_polls_does_not_stay_online(
     await raw.send("40" + json.dumps({"token": token(name("ghost"))}))
     await event(raw, "connected")
     async with connect_as(impatient.url, name("watcher")) as watcher:
-
-        async def online() -> set[str]:
-            page = await watcher.request("get_all_online_users")
-            return {user["userId"] for user in page["users"]}
-
-        async def is_gone() -> bool:
-            return name("ghost") not in await online()
-
-        assert name("ghost") in await online()
-        await eventually(is_gone, "the ghost to be offline")
+        assert name("ghost") in await watcher.listed()
+        await watcher.sees_gone(name("ghost"))
 
 
 # --- messages -------------------------------------------------------------------------------------
