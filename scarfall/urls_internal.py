@@ -17,8 +17,6 @@ urlpatterns = [
     path("", examples.redirect("internal")),
     path("examples/internal", examples.redirect("internal")),
     path("examples/internal/", examples.page("internal")),
-    # The protocol's page wears the example pages' style, whether these are served or not.
-    path("static/examples/style/base.css", static.serve),
     path("static/examples/<path:name>", static.serve_example),
     path("admin/theme.css", admin_site.theme, name="admin-theme"),
     path("admin/", admin.site.urls),

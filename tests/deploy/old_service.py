@@ -19,9 +19,10 @@ import pytest
 from benchmarks.build import build
 from benchmarks.contenders import CONTENDERS, PEERS
 from tests.e2e.client import TOKEN_SECRET
-from tests.e2e.gateways import ROOT, START_SECONDS, listening_port, wait_until
+from tests.e2e.gateways import ROOT, listening_port
 from tests.nginx import DEPLOY, accepting, command, install, serving
 from tests.valkey import Valkey
+from tests.waiting import wait_until
 
 PAGE = (ROOT / "docs" / "migration.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -142,7 +143,7 @@ LOG_LEVEL=verbose
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._ready, f"the gateway: {log}", seconds=START_SECONDS)
+        wait_until(self._ready, f"the gateway: {log}")
 
     def stop(self) -> None:
         if self._gateway is not None and self._gateway.poll() is None:

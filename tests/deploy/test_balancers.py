@@ -20,8 +20,9 @@ from tests.balancers import Balancer, RunBalancer, running_haproxy, running_ngin
 from tests.deploy.compose import GATEWAYS
 from tests.e2e.client import Client, connect, token
 from tests.e2e.conftest import Deploy, Name
-from tests.e2e.gateways import ROOT, Deployment, GatewayProcess, wait_until
+from tests.e2e.gateways import ROOT, Deployment, GatewayProcess
 from tests.socketio.raw import ask, connected, event
+from tests.waiting import wait_until
 
 BALANCERS = [running_nginx, running_haproxy]
 HEAD_SECONDS = 1

@@ -6,7 +6,7 @@ import asyncio
 import re
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from tests.deploy.old_service import (
 )
 from tests.e2e.client import connect_as, token
 from tests.e2e.gateways import Deployment, listening_port
-from tests.socketio.clients import JsClient, Node, running_node
+from tests.socketio.clients import JsClient, Node
 from tests.socketio.raw import Raw, ask, connected, event
 from tests.valkey import Valkey, running_valkey
 
@@ -61,12 +61,6 @@ def machine(old_valkey: Valkey, tmp_path: Path) -> Iterator[Machine]:
 def old_service(machine: Machine) -> Iterator[subprocess.Popen[str]]:
     with running_old_service(machine.valkey, machine.old) as process:
         yield process
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running_node() as node:
-        yield node
 
 
 def side_of(connected: Any) -> str:

@@ -12,13 +12,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from gateways.store.keys import Keys
 from tests.e2e.client import TOKEN_SECRET
-from tests.valkey import Valkey, start_valkey
+from tests.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
@@ -238,17 +238,3 @@ def listening_port() -> int:
             except OSError:
                 continue
             return port
-
-
-def restart(valkey: Valkey) -> None:
-    """Kill the server as a power cut would, and start it on the same files and port."""
-    valkey.process.kill()
-    valkey.process.wait()
-    valkey.process = start_valkey(valkey.directory, valkey.port).process
-
-
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = WAIT_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)

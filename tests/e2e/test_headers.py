@@ -108,7 +108,7 @@ def said(answer: HTTPResponse) -> dict[str, str]:
         ("GET", "/", 302),
         ("GET", "/nothing", 404),
         ("GET", "/static/nothing", 404),
-        ("GET", "/static/examples/style/base.css", 200),
+        ("GET", "/static/base.css", 200),
         ("GET", "/ws", 404),
         ("GET", POLLING, 200),
         ("OPTIONS", POLLING, 204),

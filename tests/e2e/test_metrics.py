@@ -14,8 +14,9 @@ from gateways.metrics import Metric
 from tests.deploy import monitoring
 from tests.e2e.client import connect, connect_as, connect_service, eventually
 from tests.e2e.conftest import HERALD_KEY, Deploy, Name
-from tests.e2e.gateways import Deployment, GatewayProcess, wait_until
+from tests.e2e.gateways import Deployment, GatewayProcess
 from tests.prometheus import PROMTOOL, running_prometheus
+from tests.waiting import wait_until
 
 Labels = frozenset[tuple[str, str]]
 

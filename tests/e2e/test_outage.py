@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.e2e.client import Client, connect, connect_as, dial_as, eventually, token
 from tests.e2e.conftest import Name
-from tests.e2e.gateways import Deployment, GatewayProcess, restart
+from tests.e2e.gateways import Deployment, GatewayProcess
 from tests.valkey import stopped
 
 
@@ -93,13 +93,12 @@ async def test_a_store_that_dies_and_returns(fragile: Deployment, name: Name) ->
         await bob.status_of(carol_id, "online")
         for n in range(20):
             assert (await alice.message(bob_id, str(n)))["status"] == "sent"
-        fragile.valkey.process.kill()
-        await asyncio.to_thread(fragile.valkey.process.wait)
+        await asyncio.to_thread(fragile.valkey.kill)
         data = {"recipientIds": [bob_id], "message": "20", "messageId": "m20"}
         await unavailable(alice, "send_message", data)
         await leaving.socket.close()
         await until_ready(first, 503)
-        await asyncio.to_thread(restart, fragile.valkey)
+        await asyncio.to_thread(fragile.valkey.start)
         receipt = await until_served(alice, "send_message", data)
         assert receipt["recipients"]["sent"] == [bob_id]
         for n in range(21, 40):

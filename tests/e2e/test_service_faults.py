@@ -9,10 +9,11 @@ import pytest
 
 from tests.e2e.client import Client, connect, connect_as, connect_service, dial_service, eventually
 from tests.e2e.conftest import HERALD_KEY, MakeDatabase, Name
-from tests.e2e.gateways import Deployment, restart, wait_until
+from tests.e2e.gateways import Deployment
 from tests.e2e.services import eventually_none, sessions_of
 from tests.postgresql import PostgreSQL, running_postgresql
 from tests.valkey import Valkey, stopped
+from tests.waiting import wait_until
 
 VARIABLES = {
     "CUSTOM_SERVICES": f"herald:{HERALD_KEY}:news",
@@ -70,7 +71,7 @@ async def test_without_the_store_requests_fail_in_time_and_sessions_stay(
                 reply = await other.authenticate_service("herald", HERALD_KEY)
                 assert reply["code"] == "unavailable"
                 assert reply["retryAfterMs"] > 0
-        restart(faulty.valkey)
+        faulty.valkey.restart()
         await eventually(lambda: _sends(client, name("bob")), "messages to be taken again")
         async with connect_service(gateway.internal_url, "herald", HERALD_KEY):
             wait_until(lambda: sessions_of(faulty, "herald") == 2, "both sessions in the store")

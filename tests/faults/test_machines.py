@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import Node, running_server
 from tests.e2e.client import dial_as
 from tests.e2e.gateways import Deployment, GatewayProcess
 from tests.faults.conftest import VARIABLES, befriend
 from tests.faults.load import load
 from tests.faults.machines import Machine, machines
+from tests.valkey import Valkey, running_valkey
 
 #: Longer than a lease, and than what the others need to bury a node.
 AWAY_SECONDS = 8.0
@@ -30,7 +30,7 @@ pytestmark = [
 class Site:
     """The machines, a gateway on each, and the store here."""
 
-    def __init__(self, machines: list[Machine], store: Node, directory: Path) -> None:
+    def __init__(self, machines: list[Machine], store: Valkey, directory: Path) -> None:
         self.machines = machines
         self.store = store
         self.deployment = Deployment(store, directory, **VARIABLES)
@@ -58,7 +58,7 @@ class Site:
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     with machines(2) as both:
         here = " ".join(["127.0.0.1", *(machine.here for machine in both)])
-        with running_server("--bind", *here.split(), "--protected-mode", "no") as store:
+        with running_valkey(f"bind {here}", "protected-mode no") as store:
             site = Site(both, store, tmp_path)
             try:
                 await asyncio.to_thread(site.start)

@@ -24,25 +24,27 @@ MEBIBYTE = 1 << 20
 MAX_GROWTH_BYTES = 40 * MEBIBYTE
 
 
-def narrow_socket(port: int) -> socket.socket:
-    """Whose kernel takes little for a reader that does not read."""
-    narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-    narrow.connect(("127.0.0.1", port))
-    return narrow
+def narrow(port: int) -> dict[str, Any]:
+    """How to connect so that little waits on this side, the kernel's included, for a reader that
+    does not read.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    sock.connect(("127.0.0.1", port))
+    return {
+        "uri": f"ws://127.0.0.1:{port}/ws",
+        "sock": sock,
+        "compression": None,
+        "max_queue": 1,
+        "ping_interval": None,
+        "close_timeout": 0.1,
+    }
 
 
 @asynccontextmanager
 async def deaf(port: int, user_id: str) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
     """Connected and authenticated, and reads nothing after that. Comes with its `connected`."""
-    async with websockets.connect(
-        f"ws://127.0.0.1:{port}/ws",
-        sock=narrow_socket(port),
-        compression=None,
-        max_queue=1,
-        ping_interval=None,
-        close_timeout=0.1,
-    ) as reader:
+    async with websockets.connect(**narrow(port)) as reader:
         await reader.send(json.dumps({"event": "authenticate", "data": {"token": token(user_id)}}))
         yield reader, json.loads(await reader.recv())["data"]
 
@@ -105,14 +107,7 @@ async def test_some_do_not_read(field: Field) -> None:
 
 def ask_without_reading(port: int) -> None:
     """Until the gateway has enough of it. In a thread, so that the load's own clients go on."""
-    with connect_in_thread(
-        f"ws://127.0.0.1:{port}/ws",
-        sock=narrow_socket(port),
-        compression=None,
-        max_queue=1,
-        ping_interval=None,
-        close_timeout=0.1,
-    ) as reader:
+    with connect_in_thread(**narrow(port)) as reader:
         reader.send(json.dumps({"event": "authenticate", "data": {"token": token("flood")}}))
         assert json.loads(reader.recv())["event"] == "connected"
         # Each comes back to itself, and an answer with it.

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from tests.e2e.client import Client, dial_as, eventually
-from tests.e2e.gateways import restart
 from tests.faults.conftest import VARIABLES, Field
 from tests.faults.load import load
 from tests.faults.record import Record
@@ -64,7 +63,7 @@ async def accepted(client: Client, recipient_id: str, message_id: str) -> None:
 async def test_it_is_killed_and_has_its_log(field: Field) -> None:
     async with load(field.urls) as at_work:
         await at_work.progress(200)
-        await asyncio.to_thread(restart, field.valkey)
+        await asyncio.to_thread(field.valkey.restart)
         await at_work.progress(400)
         record = await at_work.finish()
         assert record.faults() == []
@@ -74,10 +73,9 @@ async def test_it_is_killed_and_has_no_log(field: Field) -> None:
     """All is lost, and everybody is told."""
     async with load(field.urls) as at_work:
         await at_work.progress(200)
-        field.valkey.process.kill()
-        field.valkey.process.wait()
+        field.valkey.kill()
         shutil.rmtree(Path(field.valkey.directory) / "appendonlydir")
-        await asyncio.to_thread(restart, field.valkey)
+        await asyncio.to_thread(field.valkey.start)
         await at_work.progress(400)
         record = await at_work.finish()
         assert record.faults(may_lose=True) == []

@@ -21,6 +21,7 @@ from services_registry.models import Service
 from tests.databases import sqlite, use
 from tests.gateways import services as theirs
 from tests.gateways.services import Held
+from tests.valkey import Valkey, running_valkey
 
 
 @pytest.fixture
@@ -28,6 +29,13 @@ async def redis(config: Config) -> AsyncIterator["Redis"]:
     """Past the store, to break things and to look."""
     async with Redis.from_url(config.redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Valkey]:
+    """A server that a test may stop, kill, fill or reconfigure."""
+    with running_valkey() as server:
+        yield server
 
 
 @pytest.fixture

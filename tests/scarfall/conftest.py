@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.valkey import free_port
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Waits for a condition of another process, never for a time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.01)
 
 
 def command_line(pid: int) -> str:
@@ -32,13 +25,6 @@ def command_line(pid: int) -> str:
         run, capture_output=True, text=True, check=False
     ).stdout.partition(" ")
     return "" if state.startswith("Z") else arguments.strip()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Manage:
@@ -99,7 +85,7 @@ class Served:
             assert self.process.poll() is None, self.process.communicate()
             return self.get("PORT", "/readyz") == self.get("INTERNAL_PORT", "/readyz") == 200
 
-        until(ready, 30)
+        wait_until(ready, "the gateways")
         self.pids |= set(self.children())
 
     def children(self, of: str = "") -> list[int]:

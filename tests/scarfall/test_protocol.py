@@ -110,13 +110,13 @@ async def test_every_link_leads_somewhere() -> None:
 
 @override_settings(ENABLE_EXAMPLES=False)
 async def test_its_style_is_served_without_the_examples() -> None:
-    answer = await GatewayClient("internal").get("/static/examples/style/base.css")
+    answer = await GatewayClient("internal").get("/static/base.css")
     assert answer.status_code == 200
     assert b"--accent" in answer.content
     assert (
         await GatewayClient("internal").get("/static/examples/shared/times.js")
     ).status_code == 404
-    assert (await GatewayClient("user").get("/static/examples/style/base.css")).status_code == 404
+    assert (await GatewayClient("user").get("/static/base.css")).status_code == 404
 
 
 async def test_the_page_may_do_nothing_but_show_itself() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scarfall.conftest import Manage, Served, until
+from tests.scarfall.conftest import Manage, Served
+from tests.waiting import wait_until
 
 Serve = Callable[[], Served]
 
@@ -86,7 +87,9 @@ def test_a_gateway_that_dies_is_started_again(manage: Manage, serve: Serve) -> N
     server = serve()
     (victim,) = server.children("gateway_process internal")
     os.kill(victim, signal.SIGKILL)
-    until(lambda: set(server.children("gateway_process internal")) - {victim})
+    wait_until(
+        lambda: set(server.children("gateway_process internal")) - {victim}, "another gateway"
+    )
     server.wait_ready()
     code, _, err = server.stop()
     assert code == 0
@@ -115,7 +118,7 @@ def test_valkey_that_dies_is_started_again(serve: Serve) -> None:
     server = serve()
     (victim,) = server.children("valkey-server")
     os.kill(victim, signal.SIGKILL)
-    until(lambda: set(server.children("valkey-server")) - {victim})
+    wait_until(lambda: set(server.children("valkey-server")) - {victim}, "another Valkey")
     server.wait_ready()
     server.stop()
     assert server.left() == []
@@ -126,7 +129,10 @@ def test_kill_9_leaves_no_gateway_and_its_valkey_is_taken_over(serve: Serve) -> 
     (valkey,) = killed.children("valkey-server")
     killed.process.kill()
     killed.process.wait()
-    until(lambda: not [line for line in killed.left() if "gateway_process" in line])
+    wait_until(
+        lambda: not [line for line in killed.left() if "gateway_process" in line],
+        "the gateways to end",
+    )
     heir = serve()
     heir.pids.add(valkey)
     _, _, err = heir.stop()

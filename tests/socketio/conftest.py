@@ -1,11 +1,12 @@
 """Both gateways on a real socket, for Socket.IO clients of every kind."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from tests.e2e.conftest import deploy, deployment, name, pair
 from tests.e2e.gateways import Deployment, GatewayProcess
+from tests.socketio.clients import Node, running_node
 from tests.valkey import Valkey
 
 __all__ = ["deploy", "deployment", "name", "pair"]
@@ -50,3 +51,9 @@ def impatient(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield deployment.start()
     finally:
         deployment.stop()
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    async with running_node() as node:
+        yield node

@@ -1,6 +1,5 @@
 """Stock JavaScript clients, as they are in the field, unchanged."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from tests.e2e.client import connect_as, token
 from tests.e2e.conftest import Deploy, Name, Pair
 from tests.e2e.gateways import GatewayProcess
-from tests.socketio.clients import JsClient, Node, running_node
+from tests.socketio.clients import JsClient, Node
 from tests.socketio.conftest import HERALD_KEY
 
 #: Each with the options that its users give.
@@ -21,12 +20,6 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "3.0, polling only": {"library": "socket.io-client-3", "transports": ["polling"]},
 }
 every_client = pytest.mark.parametrize("options", CLIENTS.values(), ids=CLIENTS.keys())
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running_node() as node:
-        yield node
 
 
 def at(gateway: GatewayProcess) -> str:

@@ -1,7 +1,7 @@
 """Plain WebSocket clients and Socket.IO ones of every kind, in one room on two processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.client import connect_as, connect_service, token
 from tests.e2e.conftest import Name, Pair
 from tests.e2e.gateways import Deployment
-from tests.socketio.clients import Node, running_node
+from tests.socketio.clients import Node
 from tests.socketio.conftest import HERALD_KEY
 from tests.socketio.players import KINDS, players
 from tests.valkey import Valkey
@@ -51,12 +51,6 @@ def room(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         yield Pair(deployment, *deployment.start_pair("all"))
     finally:
         deployment.stop()
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running_node() as node:
-        yield node
 
 
 def lasting(data: Any) -> Any:

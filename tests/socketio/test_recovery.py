@@ -1,7 +1,6 @@
 """Connection state recovery of the stock client, whichever end its connections come to."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,17 +8,11 @@ import pytest
 from tests.e2e.client import connect_as, dial_as, token
 from tests.e2e.conftest import Name, Pair
 from tests.e2e.gateways import Deployment, GatewayProcess
-from tests.socketio.clients import JsClient, Node, running_node
+from tests.socketio.clients import JsClient, Node
 from tests.socketio.stock_load import turning
 
 #: So that a test needs not wait for the client; by itself it begins with a second.
 QUICK: dict[str, Any] = {"reconnectionDelay": 100, "reconnectionDelayMax": 500}
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running_node() as node:
-        yield node
 
 
 def at(gateway: GatewayProcess) -> str:

@@ -3,22 +3,15 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.e2e.gateways import Deployment
-from tests.socketio.clients import Node, running_node
+from tests.socketio.clients import Node
 from tests.socketio.stock_load import stock_load, turning
 
 # Seventy clients come back, some of them twice, which takes a small machine most of a minute.
 pytestmark = pytest.mark.timeout(150)
-
-
-@pytest.fixture
-async def node() -> AsyncIterator[Node]:
-    async with running_node() as node:
-        yield node
 
 
 def at(port: int) -> str:

@@ -2,9 +2,6 @@
 
 import asyncio
 import dataclasses
-import os
-import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +13,7 @@ from gateways.store.errors import StoreUnavailable
 from gateways.store.sessions import SessionStore
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import Client, connect, connect_as, until
-from tests.valkey import Valkey, running_valkey
+from tests.valkey import Valkey, stopped
 
 
 def statuses(watcher: Client, user_id: str = "alice") -> list[str]:
@@ -191,12 +188,6 @@ async def test_an_arrival_whose_answer_was_lost_is_told_all_the_same(
             assert await online(one)
 
 
-@pytest.fixture
-def own_valkey() -> Iterator[Valkey]:
-    with running_valkey() as server:
-        yield server
-
-
 async def test_presence_is_right_after_redis_stood_still(
     own_valkey: Valkey, config: Config, make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,13 +198,10 @@ async def test_presence_is_right_after_redis_stood_still(
     clients = [Client(one) for _ in users]
     for client, user_id in zip(clients, users, strict=True):
         await client.authenticate(user_id)
-    os.kill(own_valkey.process.pid, signal.SIGSTOP)
-    try:
+    async with stopped(own_valkey):
         for number, client in enumerate(clients):
             await client.leave(1000 + number % 2)
         await asyncio.sleep(1.2)  # two time-outs, so that calls are made again
-    finally:
-        os.kill(own_valkey.process.pid, signal.SIGCONT)
 
     async def all_gone() -> bool:
         try:

@@ -20,7 +20,7 @@ from gateways.store.link import Refusal
 from gateways.store.place import Place
 from gateways.store.resp import pack_arguments
 from tests.gateways.consumers.client import until
-from tests.valkey import Valkey, start_valkey, stopped
+from tests.valkey import Valkey, stopped
 
 SHORT_SECONDS = 0.4
 
@@ -252,13 +252,12 @@ async def test_a_killed_server_is_unavailable_and_serves_again_once_restarted(
 ) -> None:
     async with on(own_valkey) as batcher:
         await batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1)
-        own_valkey.process.kill()
-        own_valkey.process.wait()
+        own_valkey.kill()
         begun = time.monotonic()
         with pytest.raises(StoreUnavailable):
             await batcher.call("INCR", f"{keys.prefix}n")
         assert time.monotonic() - begun < 3 * SHORT_SECONDS
-        own_valkey.process = start_valkey(own_valkey.directory, own_valkey.port).process
+        own_valkey.start()
         await until(lambda: answers(batcher))
         assert await batcher.call("INCR", f"{keys.prefix}n") == 1
         await batcher.run(scripts.DROP_LEASE, (keys.leases, keys.claims), "node", 1)

@@ -16,7 +16,8 @@ from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
 from gateways.store.place import Place
-from tests.cluster import Cluster as Servers, Node, running_cluster
+from tests.cluster import Cluster as Servers, running_cluster
+from tests.valkey import Valkey
 
 USERS = [f"user-{number}" for number in range(100)]
 TIMEOUT_SECONDS = 2.0
@@ -100,14 +101,14 @@ async def test_a_slot_that_moves_is_found_before_while_and_after(
     assert await cluster.call("GET", new) == b"x"
 
 
-def begin_to_move(slot: int, source: Node, target: Node) -> None:
+def begin_to_move(slot: int, source: Valkey, target: Valkey) -> None:
     with source.client() as old, target.client() as new:
         old_id, new_id = old.cluster("MYID"), new.cluster("MYID")
         new.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
         old.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
 
 
-def move_keys(slot: int, source: Node, target: Node) -> None:
+def move_keys(slot: int, source: Valkey, target: Valkey) -> None:
     with source.client() as old, target.client() as new:
         new_id = new.cluster("MYID")
         while keys := old.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
