@@ -21,6 +21,7 @@ from tests.deploy.compose import GATEWAYS
 from tests.e2e.client import Client, connect, eventually, token
 from tests.e2e.conftest import Deploy, Name
 from tests.e2e.gateways import ROOT, Deployment, GatewayProcess, wait_until
+from tests.nginx import command
 from tests.socketio.raw import ask, connected, event
 
 BALANCERS = [running_nginx, running_haproxy]
@@ -174,6 +175,14 @@ def test_a_head_that_is_too_large_is_refused(balancer: Balancer) -> None:
         while more := peer.recv(4096):
             answer += more
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+
+
+def test_nginx_starts_under_systemd(gateway: GatewayProcess, tmp_path: Path) -> None:
+    """Its stderr is a socket there, which /dev/stderr does not open."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, running_nginx(tmp_path, dict.fromkeys(GATEWAYS, gateway.port)):
+        checked = subprocess.run([*command(tmp_path), "-t"], stderr=theirs.fileno(), check=False)
+        assert checked.returncode == 0, ours.recv(4096).decode()
 
 
 @pytest.mark.parametrize("run", BALANCERS)
