@@ -9,23 +9,26 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 
 import pytest
 import websockets
 
-from tests.balancers import Balancer, RunBalancer, running_haproxy, running_nginx
+from tests.balancers import ADDRESSES, Balancer, RunBalancer, running_haproxy, running_nginx
 from tests.deploy.compose import GATEWAYS
-from tests.e2e.client import Client, connect, token
+from tests.e2e.client import Client, connect, eventually, token
 from tests.e2e.conftest import Deploy, Name
 from tests.e2e.gateways import ROOT, Deployment, GatewayProcess
+from tests.nginx import command
 from tests.socketio.raw import ask, connected, event
 from tests.waiting import wait_until
 
 BALANCERS = [running_nginx, running_haproxy]
 HEAD_SECONDS = 1
+#: The pause that docs/operations.md has between two machines.
+BACK_SECONDS = 5
 LARGE = b"x" * 40_000
 
 
@@ -173,6 +176,51 @@ def test_a_head_that_is_too_large_is_refused(balancer: Balancer) -> None:
         while more := peer.recv(4096):
             answer += more
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+
+
+def test_nginx_starts_under_systemd(gateway: GatewayProcess, tmp_path: Path) -> None:
+    """Its stderr is a socket there, which /dev/stderr does not open."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, running_nginx(tmp_path, dict.fromkeys(GATEWAYS, gateway.port)):
+        checked = subprocess.run([*command(tmp_path), "-t"], stderr=theirs.fileno(), check=False)
+        assert checked.returncode == 0, ours.recv(4096).decode()
+
+
+@pytest.mark.parametrize("run", BALANCERS)
+async def test_a_machine_that_is_back_takes_all_players_at_once(
+    run: RunBalancer, deployment: Deployment, tmp_path: Path, name: Name
+) -> None:
+    """Though it has refused some, and nobody's connection to it has ended since."""
+    deployment.variables = {"TRUSTED_PROXIES": "127.0.0.1"}
+    gateways = list(await asyncio.to_thread(deployment.start_pair))
+    ports = dict(zip(GATEWAYS, [gateway.port for gateway in gateways], strict=True))
+    with run(tmp_path, ports) as balancer:
+
+        async def come(stack: AsyncExitStack, address: str) -> None:
+            trust = balancer.certificate.trust
+            client = await stack.enter_async_context(
+                connect(balancer.url, proxy=None, ssl=trust, local_addr=(address, 0))
+            )
+            await client.authenticate(name(address))
+
+        async def is_let_in(stack: AsyncExitStack, address: str) -> bool:
+            with suppress(OSError, websockets.WebSocketException):
+                await come(stack, address)
+                return True
+            return False
+
+        async with AsyncExitStack() as players:
+            port = str(gateways[0].port)
+            await asyncio.to_thread(gateways[0].stop)
+            for address in ADDRESSES:
+                await come(players, address)
+            await asyncio.to_thread(deployment.start, PORT=port)
+            await asyncio.sleep(BACK_SECONDS)
+            await asyncio.to_thread(gateways[1].stop)
+            # On a busy machine HAProxy may not have asked yet.
+            await eventually(lambda: is_let_in(players, ADDRESSES[0]), "a machine")
+            for address in ADDRESSES:
+                await come(players, address)
 
 
 async def test_while_the_store_is_away_polling_clients_stay(

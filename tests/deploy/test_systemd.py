@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from dotenv import dotenv_values
 
 from scarfall import environment, supervisor
 from tests.deploy.dockerfile import SERVICE_VARIABLES
-from tests.e2e.gateways import ROOT, START_SECONDS, Deployment
+from tests.e2e.gateways import ROOT, START_SECONDS, Deployment, GatewayProcess
 
 UNIT = ROOT / "deploy/systemd/scarfall.service"
 ENVIRONMENT = ROOT / "deploy/systemd/scarfall.env"
@@ -80,14 +81,37 @@ def test_it_has_started_when_it_is_ready(deployment: Deployment) -> None:
     """With an address of its own, too, and hosts of which this is none."""
     gateway = deployment._spawn("user", {"HOST": "127.0.0.2", "ALLOWED_HOSTS": "play.example.org"})
     gateway.process.send_signal(signal.SIGSTOP)
-    asking = subprocess.Popen(
-        _words("ExecStartPost"), cwd=ROOT, env=gateway.environment, start_new_session=True
-    )
-    try:
+    with _asked_whether_it_has_started(gateway) as asking:
         with pytest.raises(subprocess.TimeoutExpired):
             asking.wait(1)
         gateway.process.send_signal(signal.SIGCONT)
         assert asking.wait(START_SECONDS) == 0
+
+
+def test_one_that_dies_before_it_is_ready_is_waited_for_no_longer(deployment: Deployment) -> None:
+    """The command has to end before systemd starts anything again."""
+    gateway = deployment._spawn("user", {})
+    gateway.process.send_signal(signal.SIGSTOP)
+    with _asked_whether_it_has_started(gateway) as asking:
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(1)
+        gateway.process.kill()
+        gateway.process.wait()
+        assert asking.wait(START_SECONDS) != 0
+
+
+@contextmanager
+def _asked_whether_it_has_started(
+    gateway: GatewayProcess,
+) -> Iterator[subprocess.Popen[bytes]]:
+    asking = subprocess.Popen(
+        _words("ExecStartPost"),
+        cwd=ROOT,
+        env={**gateway.environment, "MAINPID": str(gateway.process.pid)},
+        start_new_session=True,
+    )
+    try:
+        yield asking
     finally:
         os.killpg(asking.pid, signal.SIGKILL) if asking.poll() is None else None
 
