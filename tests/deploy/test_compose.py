@@ -54,6 +54,19 @@ def test_both_machines_are_alike() -> None:
     assert {"SECRET_KEY", "JWT_SECRET", "REDIS_URL", "DATABASE_URL"} <= set(first["environment"])
 
 
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_gateway_may_write_where_it_has_to(gateway: str) -> None:
+    (user,) = [value for instruction, value in steps() if instruction == "USER"]
+    uid, gid = user.split(":")
+    given = SERVICES[gateway]
+    targets = [_mount(volume)[1] for volume in given["volumes"]]
+    assert given["read_only"] is True
+    assert given["environment"]["LOG_DIR"] in targets
+    # The image's own /tmp is everybody's, and a tmpfs has its mode; any other tmpfs is root's.
+    owners = dict(tmpfs.partition(":")[::2] for tmpfs in given["tmpfs"])
+    assert owners == {"/tmp": "", given["environment"]["DATA_DIR"]: f"uid={uid},gid={gid}"}
+
+
 def test_what_is_mounted_is_there() -> None:
     for name, service in SERVICES.items():
         for mount in service.get("volumes", ()):
