@@ -49,9 +49,24 @@ def test_both_machines_are_alike() -> None:
     first, second = (dict(SERVICES[gateway]) for gateway in GATEWAYS)
     for own in ("ports", "volumes", "networks"):
         assert first.pop(own) != second.pop(own)
+    # Both run one image, so that it is built once, and asked of no registry.
+    assert (first.pop("build"), second.pop("pull_policy")) == (".", "never")
     assert first == second
     # What a machine makes for itself where it is not given would not be the other's.
     assert {"SECRET_KEY", "JWT_SECRET", "REDIS_URL", "DATABASE_URL"} <= set(first["environment"])
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_a_gateway_may_write_where_it_has_to(gateway: str) -> None:
+    (user,) = [value for instruction, value in steps() if instruction == "USER"]
+    uid, gid = user.split(":")
+    given = SERVICES[gateway]
+    targets = [_mount(volume)[1] for volume in given["volumes"]]
+    assert given["read_only"] is True
+    assert given["environment"]["LOG_DIR"] in targets
+    # The image's own /tmp is everybody's, and a tmpfs has its mode; any other tmpfs is root's.
+    owners = dict(tmpfs.partition(":")[::2] for tmpfs in given["tmpfs"])
+    assert owners == {"/tmp": "", given["environment"]["DATA_DIR"]: f"uid={uid},gid={gid}"}
 
 
 def test_what_is_mounted_is_there() -> None:
@@ -72,7 +87,13 @@ def test_the_proxy_knows_the_machines_by_fixed_addresses() -> None:
     (config,) = PROJECT["networks"]["players"]["ipam"]["config"]
     addresses = {g: SERVICES[g]["networks"]["players"]["ipv4_address"] for g in GATEWAYS}
     assert SERVICES["nginx"]["extra_hosts"] == addresses
-    assert SERVICES["nginx"]["networks"] == ["players"]
+    # What comes through Docker's own proxy comes from the network's first address, and its word
+    # about its clients is anybody's: the gateways believe the balancer alone.
+    assert list(SERVICES["nginx"]["networks"]) == ["players"]
+    addresses["nginx"] = SERVICES["nginx"]["networks"]["players"]["ipv4_address"]
+    assert len(set(addresses.values())) == len(addresses)
+    for gateway in GATEWAYS:
+        assert SERVICES[gateway]["environment"]["TRUSTED_PROXIES"] == addresses["nginx"]
     assert all(ip_address(a) in ip_network(config["subnet"]) for a in addresses.values())
 
 
@@ -158,7 +179,7 @@ def test_every_service_is_looked_after() -> None:
 
 
 def test_every_image_is_pinned() -> None:
-    images = [service["image"] for service in SERVICES.values() if "build" not in service]
+    images = [service["image"] for name, service in SERVICES.items() if name not in GATEWAYS]
     images += [value.partition(" ")[0] for name, value in steps() if name == "FROM"][:1]
     for image in images:
         assert re.fullmatch(r"[a-z]+(/[a-z]+)?:v?\d+\.\d+(\.\d+|-[a-z]+)[a-z-]*", image), image
