@@ -6,6 +6,7 @@ python -m scarfall.gateway_process {user|internal} LISTENING_DESCRIPTOR LIFELINE
 The rest is there where several processes share the port: gateways/server/handover.py says what for.
 """
 
+import importlib
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ def main() -> None:
     from scarfall import asgi
 
     application = {"user": asgi.user_application, "internal": asgi.internal_application}[gateway]
+    # Django would do so at the first request, for which every socket would wait.
+    importlib.import_module(f"scarfall.urls_{gateway}")
     handover = None
     if shared:
         process, balance, *descriptors = map(int, shared)
