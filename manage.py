@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """The project's commands; `manage.py help` lists them."""
 
+import gc
 import os
 import sys
 
@@ -22,6 +23,10 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        # Else the interpreter would look through all that was imported before it ends: a fifth of
+        # the CPU of a short command.
+        gc.freeze()
 
 
 if __name__ == "__main__":

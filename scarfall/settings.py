@@ -192,7 +192,8 @@ INSTALLED_APPS = [
     # Only runserver needs daphne. In a gateway it would cost half a second of each start and 45 MB.
     *(["daphne"] if "runserver" in sys.argv[1:2] else []),
     "unfold",
-    "django.contrib.admin",
+    # scarfall/urls_internal.py has its pages registered: only the internal gateway needs them.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -6,6 +6,8 @@ from django.views.generic import RedirectView
 
 from scarfall import admin_site, examples, health, prometheus, protocol, static
 
+admin.autodiscover()
+
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),

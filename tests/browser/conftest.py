@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -164,19 +165,34 @@ def name() -> Name:
     return lambda who: f"{who}-{suffix}"
 
 
-@pytest.fixture
-def governed(deploy: Deploy) -> GatewayProcess:
+@contextmanager
+def governing(valkey: Valkey, directory: Path) -> Iterator[GatewayProcess]:
     """Both gateways, where newcomers wait for approval, and one operator."""
     name, password = OPERATOR
-    gateway = deploy(
+    deployment = Deployment(
+        valkey,
+        directory,
+        ENABLE_EXAMPLES="true",
+        DATABASE_URL=f"sqlite:///{directory}/db.sqlite3",
         REQUIRE_SERVICE_APPROVAL="true",
         CUSTOM_SERVICES=f"herald:{HERALD_KEY}:news:Tells everybody everything",
         DJANGO_SUPERUSER_PASSWORD=password,
-    ).start("all")
-    gateway.manage(
-        "createsuperuser", "--noinput", "--username", name, "--email", "olga@example.org"
     )
-    return gateway
+    try:
+        gateway = deployment.start("all")
+        gateway.manage(
+            "createsuperuser", "--noinput", "--username", name, "--email", "olga@example.org"
+        )
+        yield gateway
+    finally:
+        deployment.stop()
+
+
+@pytest.fixture
+def governed(valkey: Valkey, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """Of one test: what its operator decides stays."""
+    with governing(valkey, tmp_path) as gateway:
+        yield gateway
 
 
 @pytest_asyncio.fixture(loop_scope="session")

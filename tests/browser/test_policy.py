@@ -3,14 +3,16 @@ violation; here is that what needs a script or a style still works.
 """
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.conftest import OPERATOR, OpenPage, OpenPlayer, OpenService
+from tests.browser.conftest import OPERATOR, OpenPage, OpenPlayer, OpenService, governing
 from tests.browser.pages import AdminPage
 from tests.browser.watcher import Watcher
 from tests.e2e.gateways import GatewayProcess
+from tests.valkey import Valkey
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -61,6 +63,13 @@ OUT_OF_REACH = (
     "a => { b }",
     "1 = 2",
 )
+
+
+@pytest.fixture(scope="module")
+def governed(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """Of all tests here: they look at pages, and decide nothing."""
+    with governing(valkey, tmp_path_factory.mktemp("governed")) as gateway:
+        yield gateway
 
 
 @pytest.fixture
