@@ -157,7 +157,7 @@ delivery_seconds = Histogram(
 
 transitions = LabelledCounter(
     "scarfall_presence_changes_total",
-    "Users that came or went, as told by this process.",
+    "Users that came or went, as told by this process; where two of them tell of one, both count.",
     label="status",
     known=("online", "offline"),
 )

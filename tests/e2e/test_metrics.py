@@ -139,7 +139,8 @@ async def test_messages_and_sessions_of_all_processes(
         assert 0 < since("scarfall_delivery_seconds_sum") < 5
         assert since("scarfall_store_seconds_count") > 5
         assert since("scarfall_store_calls_total") > since("scarfall_store_seconds_count")
-        assert since("scarfall_presence_changes_total", status="online") == 2
+        # Both processes tell of bob where his second session comes before the first was told of.
+        assert 2 <= since("scarfall_presence_changes_total", status="online") <= 3
     async with connect(metered.url) as back:
         await back.authenticate(carol)
         await back.texts(5)
