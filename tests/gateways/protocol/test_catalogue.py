@@ -23,8 +23,8 @@ from gateways.protocol.errors import CLOSES, GatewayError
 
 ROOT = Path(gateways.__file__).parent
 #: Who pushes, and to whom.
-TO_ALL = {"consumers/base.py"}
-TO_USERS = {"consumers/user.py", "hub.py"}
+TO_ALL = {"consumers/base.py", "consumers/lifetime.py"}
+TO_USERS = {"consumers/user.py", "fanout.py"}
 TO_SERVICES = {"consumers/internal.py"}
 #: A push method's own body, which has the event from its caller.
 PASSED_ON = {"consumers/base.py", "session.py"}
