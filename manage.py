@@ -23,6 +23,10 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # Who reads it has seen enough, as `head`. Python would fail again where it writes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     finally:
         # Else the interpreter would look through all that was imported before it ends: a fifth of
         # the CPU of a short command.
