@@ -15,11 +15,15 @@ from pytest_django.plugin import DjangoDbBlocker
 from redis.asyncio import Redis
 
 from gateways.config import Config
+from gateways.store.batcher import Batcher
+from gateways.store.connection import connect
 from gateways.store.keys import Keys
+from gateways.store.place import Place
 from services_registry import keys as service_keys, selectors, services
 from services_registry.models import Service
 from tests.databases import sqlite, use
 from tests.gateways import services as theirs
+from tests.gateways.readers import World
 from tests.gateways.services import Held
 from tests.valkey import Valkey, running_valkey
 
@@ -118,3 +122,15 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             monkeypatch.setattr(owner, name, fail)
 
     return break_it
+
+
+@pytest.fixture
+async def batcher(valkey: Valkey) -> AsyncIterator[Batcher]:
+    batcher = Batcher(connect(Place.of(valkey.url), timeout_seconds=5), timeout_seconds=5)
+    yield batcher
+    await batcher.close()
+
+
+@pytest.fixture
+def world(batcher: Batcher) -> World:
+    return World(batcher)

@@ -1,129 +1,23 @@
 """The hub on a real inbox: each session gets every message once, in order, whatever is lost."""
 
 import asyncio
-import itertools
-import json
-import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from gateways import fanout, hub as hubs
-from gateways.hub import Hub
-from gateways.nudges import BroadcastNudge, MessageNudge, StatusNudge
-from gateways.ordering import Order
-from gateways.outbound import AsgiSocket, Outbound
-from gateways.protocol.codec import Codec
-from gateways.protocol.plain import PlainCodec
-from gateways.session import Identity, Session
+from gateways import hub as hubs
 from gateways.store.batcher import Batcher
 from gateways.store.connection import connect
 from gateways.store.errors import StoreUnavailable
-from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore
-from gateways.store.keys import Keys
+from gateways.store.inbox import TRIM_SLACK, Entry
 from gateways.store.place import Place
 from gateways.trail import Trail, message_id
 from tests.gateways.consumers.client import until
+from tests.gateways.readers import Reader, World, publish_to_nobody
 from tests.valkey import Valkey
-
-CODEC: Codec = PlainCodec()
-
-
-async def _publish(user_id: str, report: bytes) -> None:
-    raise AssertionError((user_id, report))
-
-
-NOBODY_LOOKS = Trail("node", _publish)
-
-
-class Reader:
-    """A session and what its socket was sent."""
-
-    def __init__(self, user_id: str = "bob", *, max_bytes: int = 1_000_000) -> None:
-        self.frames: list[Any] = []
-        self.close_code: int | None = None
-        self.reading = asyncio.Event()
-        self.reading.set()
-        self.session = Session(
-            user_id=user_id,
-            session_id=f"node.{secrets.token_hex(4)}",
-            codec=CODEC,
-            outbound=Outbound(AsgiSocket(self._send), self._send, max_bytes=max_bytes),
-            identity=Identity(user_id, 0.0),
-            order=Order(),
-            put_back=self._put_back,
-        )
-
-    async def _put_back(self) -> None:
-        raise AssertionError("the hub puts nothing back")
-
-    @property
-    def seqs(self) -> list[int]:
-        return [f["data"]["seq"] for f in self.frames if f["event"] == "message"]
-
-    @property
-    def messages(self) -> list[str]:
-        return [f["data"]["message"] for f in self.frames if f["event"] == "message"]
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        await self.reading.wait()
-        if message["type"] == "websocket.close":
-            self.close_code = message["code"]
-        else:
-            self.frames.append(json.loads(message["text"]))
-
-
-class World:
-    """A hub, the store's inbox, and a user whose messages are stored there."""
-
-    def __init__(self, batcher: Batcher, *, max_messages: int = 1000) -> None:
-        self.keys = Keys(f"test-{secrets.token_hex(6)}:")
-        self.inbox = InboxStore(batcher, self.keys, ttl_seconds=60, max_messages=max_messages)
-        self.other_epochs = 0
-        self.hub = Hub(self.inbox, NOBODY_LOOKS, on_other_epoch=self._count)
-        self.stored: list[bytes] = []
-
-    def _count(self) -> None:
-        self.other_epochs += 1
-
-    async def store(self, count: int = 1) -> list[int]:
-        seqs = []
-        for _ in range(count):
-            text = b'{"message":"%d"}' % (len(self.stored) + 1)
-            (outcome,) = await self.inbox.deliver(["bob"], text, repeat_key=None, new_epoch="e")
-            self.stored.append(text)
-            seqs.append(outcome.seq)
-        return seqs
-
-    def nudge(self, *seqs: int, epoch: str = "e") -> None:
-        for seq in seqs:
-            self.hub.on_message(MessageNudge(self.stored[seq - 1], [("bob", seq, epoch)]))
-
-    def attach(self, position: int = 0, *, max_bytes: int = 1_000_000) -> Reader:
-        reader = Reader(max_bytes=max_bytes)
-        self.hub.attach(reader.session)
-        self.hub.place(
-            reader.session, position=position, newest=len(self.stored), epoch="e", opened_ms=1
-        )
-        return reader
-
-    def reconcile(self) -> None:
-        self.hub.reconcile("bob", epoch="e", seq=len(self.stored))
-
-
-@pytest.fixture
-async def batcher(valkey: Valkey) -> AsyncIterator[Batcher]:
-    batcher = Batcher(connect(Place.of(valkey.url), timeout_seconds=5), timeout_seconds=5)
-    yield batcher
-    await batcher.close()
-
-
-@pytest.fixture
-def world(batcher: Batcher) -> World:
-    return World(batcher)
 
 
 def everything(reader: Reader, world: World, after: int = 0) -> Callable[[], bool]:
@@ -262,6 +156,47 @@ async def test_a_user_stays_while_another_session_does(world: World) -> None:
     assert len(world.hub) == 1
 
 
+async def test_a_reader_is_no_part_of_the_request_that_showed_the_gap(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[dict[str, Any]] = []
+    real = world.inbox.after
+
+    async def after(user_id: str, seq: int, *, count: int) -> list[Entry]:
+        contexts.append(structlog.contextvars.get_contextvars())
+        return await real(user_id, seq, count=count)
+
+    monkeypatch.setattr(world.inbox, "after", after)
+    reader = world.attach()
+    await world.store(2)
+    with structlog.contextvars.bound_contextvars(request="somebody's"):
+        world.nudge(2)
+    await until(everything(reader, world))
+    assert contexts == [{}]
+
+
+async def test_a_trace_does_not_keep_what_has_no_id_from_its_reader(world: World) -> None:
+    world.hub._trail = Trail("node", publish_to_nobody)
+    world.hub._trail.on = True
+    world.hub._trail._followed["bob"] = float("inf")
+    noted: list[tuple[Any, ...]] = []
+    world.hub._trail._gather = lambda *step: noted.append(step)  # type: ignore[method-assign]
+    await world.store()
+    reader = world.attach()
+    await until(lambda: len(reader.seqs) == 1)
+    world.nudge(1)
+    await world.store()
+    world.nudge(2)
+    await until(lambda: len(reader.seqs) == 2)
+    assert [(step, details["seq"]) for _, step, details in noted] == [
+        ("handed", 1),
+        ("repeated", 1),
+        ("handed", 2),
+    ]
+    assert message_id(b"no JSON") == message_id(world.stored[1]) == ""
+    assert message_id(b'{"id":"mine","message":"x"}') == "mine"
+
+
 # --- what was handed over -------------------------------------------------------------------------
 
 
@@ -327,84 +262,6 @@ async def test_a_closed_socket_is_handed_nothing_more(world: World) -> None:
     assert reader.session.order.position == 0
 
 
-# --- broadcasts -----------------------------------------------------------------------------------
-
-
-def broadcast(world: World, *texts: str) -> None:
-    for text in texts:
-        world.hub.on_broadcast(BroadcastNudge(b'{"message":"%b"}' % text.encode()))
-
-
-async def test_a_broadcast_reaches_every_session_of_everybody_once(world: World) -> None:
-    readers = [world.attach(), world.attach(), Reader("carol")]
-    world.hub.attach(readers[2].session)
-    world.hub.place(readers[2].session, position=0, newest=0, epoch="e", opened_ms=1)
-    broadcast(world, "news")
-    await until(lambda: all(reader.frames for reader in readers))
-    for reader in readers:
-        await reader.session.outbound.drained()
-        assert reader.frames == [
-            {
-                "event": "message",
-                "data": {"recipientId": reader.session.user_id, "message": "news"},
-            }
-        ]
-
-
-async def test_a_broadcast_is_no_part_of_what_is_counted(world: World) -> None:
-    reader = world.attach()
-    broadcast(world, "news")
-    (seq,) = await world.store()
-    world.nudge(seq)
-    await until(lambda: len(reader.frames) == 2)
-    assert sorted(reader.messages) == ["1", "news"]
-    assert reader.session.order.position == 1
-    assert world.hub.take_handed() == {("bob", "e"): 1}
-
-
-async def test_nobody_hears_a_broadcast_before_it_is_told_that_it_is_connected(
-    world: World,
-) -> None:
-    unplaced, placed = Reader(), world.attach()
-    world.hub.attach(unplaced.session)
-    broadcast(world, "early")
-    await until(lambda: placed.messages == ["early"])
-    world.hub.place(unplaced.session, position=0, newest=0, epoch="e", opened_ms=1)
-    broadcast(world, "late")
-    await until(lambda: placed.messages == ["early", "late"])
-    await until(lambda: unplaced.messages == ["late"])
-
-
-async def test_broadcasts_keep_their_order_and_let_others_run_in_between(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fanout, "BROADCAST_STRETCH", 2)
-    readers = [world.attach() for _ in range(9)]
-    broadcast(world, "one", "two")
-    turns = 0
-    at_work = world.hub._fanout
-    while at_work._broadcaster is not None and not at_work._broadcaster.done():
-        turns += 1
-        if turns == 2:
-            assert not any(reader.messages for reader in readers[6:])
-            broadcast(world, "three")  # while the first is under way
-            world.hub.detach(readers.pop().session)
-        await asyncio.sleep(0)
-    assert turns > 2 * len(readers) // 2
-    await until(lambda: all(reader.messages == ["one", "two", "three"] for reader in readers))
-
-
-async def test_a_broadcast_passes_over_who_is_closed_or_slow(world: World) -> None:
-    closed, slow, other = world.attach(), world.attach(max_bytes=100), world.attach()
-    closed.session.end(4403, "Revoked.")
-    slow.reading.clear()
-    broadcast(world, *(str(number) for number in range(10)))
-    await until(lambda: other.messages == [str(number) for number in range(10)])
-    assert closed.frames == []
-    slow.reading.set()
-    await until(lambda: slow.close_code == 4508)
-
-
 # --- any interleaving -----------------------------------------------------------------------------
 
 Step = tuple[str, int]
@@ -455,131 +312,6 @@ async def test_any_interleaving_hands_each_message_over_once_in_order(
     await batcher.close()
 
 
-# --- status ---------------------------------------------------------------------------------------
-
-
-def status(generation: int, *, watchers: tuple[str, ...] = ("bob",)) -> StatusNudge:
-    """Odd generations are online."""
-    return StatusNudge("alice", generation % 2 == 1, generation, "a@x", 1000, list(watchers))
-
-
-def hears(hub: Hub, user_id: str = "bob", *, opened_ms: int = 1) -> Reader:
-    """A session that was opened at this time of the store's."""
-    reader = Reader(user_id)
-    hub.attach(reader.session)
-    hub.place(reader.session, position=0, newest=0, epoch="e", opened_ms=opened_ms)
-    return reader
-
-
-async def heard(reader: Reader) -> list[str]:
-    await asyncio.sleep(0)
-    await reader.session.outbound.drained()
-    return [frame["data"]["status"] for frame in reader.frames]
-
-
-async def test_a_reader_is_no_part_of_the_request_that_showed_the_gap(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    contexts: list[dict[str, Any]] = []
-    real = world.inbox.after
-
-    async def after(user_id: str, seq: int, *, count: int) -> list[Entry]:
-        contexts.append(structlog.contextvars.get_contextvars())
-        return await real(user_id, seq, count=count)
-
-    monkeypatch.setattr(world.inbox, "after", after)
-    reader = world.attach()
-    await world.store(2)
-    with structlog.contextvars.bound_contextvars(request="somebody's"):
-        world.nudge(2)
-    await until(everything(reader, world))
-    assert contexts == [{}]
-
-
-async def test_a_trace_does_not_keep_what_has_no_id_from_its_reader(world: World) -> None:
-    world.hub._trail = Trail("node", _publish)
-    world.hub._trail.on = True
-    world.hub._trail._followed["bob"] = float("inf")
-    noted: list[tuple[Any, ...]] = []
-    world.hub._trail._gather = lambda *step: noted.append(step)  # type: ignore[method-assign]
-    await world.store()
-    reader = world.attach()
-    await until(lambda: len(reader.seqs) == 1)
-    world.nudge(1)
-    await world.store()
-    world.nudge(2)
-    await until(lambda: len(reader.seqs) == 2)
-    assert [(step, details["seq"]) for _, step, details in noted] == [
-        ("handed", 1),
-        ("repeated", 1),
-        ("handed", 2),
-    ]
-    assert message_id(b"no JSON") == message_id(world.stored[1]) == ""
-    assert message_id(b'{"id":"mine","message":"x"}') == "mine"
-
-
-@pytest.fixture
-def hub() -> Hub:
-    return Hub(None, NOBODY_LOOKS, on_other_epoch=lambda: None)  # type: ignore[arg-type]  # no inbox
-
-
-@given(order=st.permutations(list(range(2, 9))), seed=st.integers(0, 3))
-@settings(deadline=None)
-async def test_a_late_change_never_undoes_a_newer_one_and_none_is_heard_twice(
-    order: list[int], seed: int
-) -> None:
-    hub = Hub(None, NOBODY_LOOKS, on_other_epoch=lambda: None)  # type: ignore[arg-type]
-    reader = hears(hub)
-    for generation in order + order[:seed]:
-        hub.on_status(status(generation))
-        await heard(reader)
-    statuses = await heard(reader)
-    assert statuses[-1] == "offline"  # the newest, 8
-    assert all(one != next_ for one, next_ in itertools.pairwise(statuses))
-
-
-async def test_only_watchers_hear_of_a_change(hub: Hub) -> None:
-    watcher, other = hears(hub, "bob"), hears(hub, "carol")
-    hub.on_status(status(3, watchers=("bob", "absent")))
-    assert await heard(watcher) == ["online"]
-    assert watcher.frames[0] == {
-        "event": "user_status_update",
-        "data": {
-            "userId": "alice",
-            "status": "online",
-            "email": "a@x",
-            "lastSeen": "1970-01-01T00:00:01.000Z",
-        },
-    }
-    assert await heard(other) == []
-
-
-async def test_a_session_hears_of_changes_since_it_was_opened(hub: Hub) -> None:
-    early, late = hears(hub, opened_ms=2), hears(hub, opened_ms=4)
-    unplaced = Reader()
-    hub.attach(unplaced.session)
-    hub.on_status(status(3))
-    assert (await heard(early), await heard(late), await heard(unplaced)) == (["online"], [], [])
-
-
-async def test_who_came_between_two_changes_of_the_same_kind_hears_the_second(hub: Hub) -> None:
-    """Generation 4, offline, was lost, and the late one's own question said so."""
-    early = hears(hub, opened_ms=2)
-    hub.on_status(status(3))
-    late = hears(hub, opened_ms=4)
-    hub.on_status(status(5))
-    assert (await heard(early), await heard(late)) == (["online"], ["online"])
-
-
-async def test_the_changes_that_are_remembered_are_bounded(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fanout, "MAX_TOLD", 3)
-    for number in range(10):
-        hub.on_status(StatusNudge(f"user{number}", True, 1, None, 0, []))
-    assert list(hub._fanout._told) == ["user7", "user8", "user9"]
-
-
 # --- another epoch --------------------------------------------------------------------------------
 
 
@@ -621,12 +353,3 @@ async def test_a_nudge_of_what_was_read_is_only_late(
     monkeypatch.setattr(hubs, "LATE_SECONDS", 0.0)
     world.nudge(3)
     assert reader.session.went_back
-
-
-async def test_more_broadcasts_than_anybody_reads_are_dropped(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fanout, "MAX_BROADCASTS", 3)
-    reader = world.attach()
-    broadcast(world, *"abcde")
-    await until(lambda: reader.messages == ["a", "b", "c"])
