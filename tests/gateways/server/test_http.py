@@ -135,8 +135,8 @@ async def test_a_body_beyond_bounds_is_refused(gateway: Gateway, chunked: bool) 
             )
         else:
             client.writer.write(POST + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
-        answer = await client.reader.readline()
-        assert answer == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        # The words after the number are Python's, and 3.13 has others than 3.11.
+        assert (await client.reader.readline()).startswith(b"HTTP/1.1 413 ")
         await gateway.gone()
         assert gateway.read_bytes <= MAX_MESSAGE_BYTES + BODY_SLACK_BYTES
 
