@@ -25,6 +25,7 @@ from gateways.consumers.internal import InternalConsumer
 from gateways.consumers.user import UserConsumer
 from gateways.domain.limits import Pace
 from gateways.gateway import Gateway
+from gateways.protocol.internal_events import MAX_FRIENDS
 from gateways.protocol.plain import PlainCodec
 from gateways.protocol.socketio import SocketIOCodec
 from gateways.socketio.connection import Settings
@@ -112,6 +113,9 @@ class GatewayApplication:
         self._starting: asyncio.Task[None] | None = None
         #: Why the gateway can't serve yet.
         self._reason: str | None = "starting"
+        self.max_frame_bytes = settings.MAX_FRAME_BYTES
+        if not consumer.limited:  # a friend's id takes what a recipient's does
+            self.max_frame_bytes += 140 * MAX_FRIENDS
         self._plain = consumer.as_asgi(start=self.running, codec=PlainCodec())
         self._socketio = self._engine_server(consumer)
 
@@ -197,7 +201,7 @@ class GatewayApplication:
             settings=Settings(
                 ping_interval_ms=settings.WS_PING_INTERVAL,
                 ping_timeout_ms=settings.WS_PING_TIMEOUT,
-                max_payload_bytes=settings.MAX_FRAME_BYTES,
+                max_payload_bytes=self.max_frame_bytes,
                 connect_timeout_seconds=settings.AUTH_TIMEOUT,
                 max_outbound_bytes=settings.MAX_OUTBOUND_BYTES,
                 recovery=settings.SOCKETIO_RECOVERY,

@@ -6,17 +6,24 @@ python -m scarfall.gateway_process {user|internal} LISTENING_DESCRIPTOR LIFELINE
 The rest is there where several processes share the port: gateways/server/handover.py says what for.
 """
 
+import faulthandler
 import gc
 import importlib
 import os
 import signal
 import socket
 import sys
+from typing import Final
+
+DUMP_SIGNAL: Final = signal.SIGUSR2
 
 
 def main() -> None:
     # Until the server renews its certificate by it: a hang-up is no reason to die.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Where every thread stands, on stderr: after a crash in C, and for whoever asks.
+    faulthandler.enable()
+    faulthandler.register(DUMP_SIGNAL)
     gateway, listening_descriptor, lifeline_descriptor, *shared = sys.argv[1:]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "scarfall.settings")
     # What is imported stays: looking through it meanwhile is a tenth of the start's CPU.

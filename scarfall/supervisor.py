@@ -1,136 +1,30 @@
 """`manage.py serve`: one parent that binds the ports, starts every process and outlives them all.
 
-A gateway process inherits its listening socket, so a port has no gap while one is started again,
-and one end of a socket pair, its lifeline: it says "ready" there, and an end of file tells it that
-the parent is gone. The parent stops on SIGTERM and SIGINT and leaves no process behind; on SIGHUP
-too, which a terminal sends that goes away, unless there is a certificate to be read anew.
+It stops on SIGTERM and SIGINT and leaves no process behind; on SIGHUP too, which a terminal sends
+that goes away, unless there is a certificate to be read anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import logging
-import os
 import signal
 import socket
 import ssl
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 from django.conf import settings
 
 from gateways.server.balance import Balance
 from gateways.server.certificate import read_certificate
+from scarfall.child import GatewayProcess, Shared
 from scarfall.embedded import CannotStart, EmbeddedValkey, locked, make_private
-from scarfall.environment import BASE_DIR
 
-log = logging.getLogger(__name__)
-
-STOP_SECONDS = 10.0
-"""For the gateways to say goodbye; what is left of the 15 s is Valkey's."""
-FAST_DEATH_SECONDS = 10.0
-FAST_DEATHS = 5
 BACKLOG = 2048
 
 Step = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What one of several processes has that share a port."""
-
-    process: int
-    balance: Balance
-    #: For gateway_process: its number, then descriptors, by which they hand connections to each
-    #: other.
-    arguments: list[int]
-
-
-class GatewayProcess:
-    """One gateway process, started again whenever it dies."""
-
-    def __init__(
-        self, gateway: str, name: str, listener: socket.socket, shared: Shared | None = None
-    ) -> None:
-        self.gateway = gateway
-        self.name = name
-        self.listener = listener
-        self.shared = shared
-        self.ready = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def keep(self) -> None:
-        """Until cancelled. Raises CannotStart where the process dies as soon as it is started."""
-        clock = asyncio.get_running_loop().time
-        fast_deaths = 0
-        while True:
-            begun = clock()
-            code = await self._run()
-            fast_deaths = fast_deaths + 1 if clock() - begun < FAST_DEATH_SECONDS else 0
-            if fast_deaths == FAST_DEATHS:
-                raise CannotStart(
-                    f"Gateway {self.name} died {FAST_DEATHS} times in a row, the last time with"
-                    f" exit code {code}; see {settings.LOG_DIR / self.name}.log"
-                )
-            log.error("Gateway %s died with exit code %d; it is started again", self.name, code)
-            await asyncio.sleep(0.1 * 2**fast_deaths - 0.1)
-
-    async def _run(self) -> int:
-        ours, theirs = socket.socketpair()
-        shared = self.shared.arguments if self.shared is not None else []
-        with ours:
-            ours.setblocking(False)
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    *("-m", "scarfall.gateway_process", self.gateway),
-                    *(str(self.listener.fileno()), str(theirs.fileno()), *map(str, shared)),
-                    pass_fds=(self.listener.fileno(), theirs.fileno(), *shared[1:]),
-                    env={
-                        **os.environ,
-                        "SCARFALL_PROCESS": self.name,
-                        # Whichever directory manage.py was called from.
-                        "PYTHONPATH": os.pathsep.join([str(BASE_DIR), *_python_path()]),
-                    },
-                    # Ctrl-C in the terminal reaches the parent only, which stops all in order.
-                    start_new_session=True,
-                )
-            self._process = process
-            try:
-                if await asyncio.get_running_loop().sock_recv(ours, 1):
-                    self.ready.set()
-                return await process.wait()
-            finally:
-                if self.shared is not None:
-                    self.shared.balance.leave(self.shared.process)
-                await self._stop(process)
-
-    def hang_up(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGHUP)
-
-    async def _stop(self, process: asyncio.subprocess.Process) -> None:
-        # Nobody is to wait in the backlog of a port that is not served any more.
-        if process.returncode is None:
-            self.listener.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.returncode is not None:
-                return
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_SECONDS):
-                    await process.wait()
-
-
-def _python_path() -> list[str]:
-    given = os.environ.get("PYTHONPATH")
-    return given.split(os.pathsep) if given else []
 
 
 def listen(variable: str, host: str, port: int) -> socket.socket:

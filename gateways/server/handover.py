@@ -98,7 +98,7 @@ class Handover:
     def listen(self, make_protocol: Callable[[bytes], asyncio.Protocol]) -> None:
         """Serve what others hand over. `make_protocol` takes the bytes that were read already."""
         self._listening = True
-        self._count(len(self.connections))
+        self.recount()
         loop = asyncio.get_running_loop()
         adopting: set[asyncio.Task[Any]] = set()
 
@@ -118,6 +118,10 @@ class Handover:
                 task.add_done_callback(adopting.discard)
 
         loop.add_reader(self._inbox, take)
+
+    def recount(self) -> None:
+        """Once it goes on, a process that hung is to be given connections again."""
+        self._count(len(self.connections))
 
     def close(self) -> None:
         """No more connections are taken, however few are left here."""

@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -28,6 +29,8 @@ DRAIN_SECONDS = 4.0
 # one batch of messages makes.
 GC_THRESHOLDS = (10_000, 20, 50)
 CLOSE_SECONDS = 4
+# A sign of life comes as often, or with the next of uvicorn's ticks on a busy loop.
+BEAT_SECONDS = 1.0
 
 
 class Gateway(Protocol):
@@ -39,18 +42,25 @@ class Application(Protocol):
     """An ASGI application, lifespan included."""
 
     @property
+    def max_frame_bytes(self) -> int:
+        """What is longer closes its socket with 1009."""
+
+    @property
     def gateway(self) -> Gateway: ...
 
     async def __call__(self, scope: Any, receive: Any, send: Any, /) -> None: ...
 
 
 class Server(uvicorn.Server):
-    """Says on its lifeline when it is ready; stops when that ends, or on SIGTERM or SIGINT."""
+    """Says on its lifeline when it is ready, and every second that it is alive; stops when that
+    ends, or on SIGTERM or SIGINT.
+    """
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway, lifeline: socket.socket) -> None:
         super().__init__(config)
         self.gateway = gateway
         self.lifeline = lifeline
+        self.beat_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # Before the application: while that waits for a store, the parent may die.
@@ -63,6 +73,16 @@ class Server(uvicorn.Server):
             HttpProtocol.handover.listen(self._adopt)
         with contextlib.suppress(OSError):
             self.lifeline.send(b"+")
+
+    async def on_tick(self, counter: int) -> bool:
+        if (now := time.monotonic()) >= self.beat_at:
+            self.beat_at = now + BEAT_SECONDS
+            # The parent may have been told to stop, or be as slow as the machine.
+            with contextlib.suppress(OSError):
+                self.lifeline.send(b".")
+            if HttpProtocol.handover is not None:
+                HttpProtocol.handover.recount()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # First the door, then the goodbyes: whoever reconnects on hearing one must not land here.
@@ -137,7 +157,7 @@ def configuration(application: Application, *, secure: bool = False) -> uvicorn.
         proxy_headers=bool(settings.TRUSTED_PROXIES),
         forwarded_allow_ips=",".join(settings.TRUSTED_PROXIES),
         ws_per_message_deflate=False,
-        ws_max_size=settings.MAX_FRAME_BYTES,
+        ws_max_size=application.max_frame_bytes,
         ws_ping_interval=settings.WS_PING_INTERVAL / 1000,
         ws_ping_timeout=settings.WS_PING_TIMEOUT / 1000,
         timeout_graceful_shutdown=CLOSE_SECONDS,

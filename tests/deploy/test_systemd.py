@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from scarfall import environment, supervisor
+from scarfall import child, environment
 from tests.deploy.dockerfile import SERVICE_VARIABLES
 from tests.e2e.gateways import ROOT, START_SECONDS, Deployment, GatewayProcess
 
@@ -74,7 +74,7 @@ def test_it_is_stopped_as_it_wants_to_be() -> None:
     """By one signal to the first process, which has its time."""
     assert SETTINGS["KillMode"] == "mixed"
     assert "KillSignal" not in SETTINGS  # SIGTERM
-    assert int(SETTINGS["TimeoutStopSec"]) > supervisor.STOP_SECONDS + 5
+    assert int(SETTINGS["TimeoutStopSec"]) > child.STOP_SECONDS + 5
 
 
 def test_it_has_started_when_it_is_ready(deployment: Deployment) -> None:

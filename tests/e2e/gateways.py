@@ -118,7 +118,8 @@ class GatewayProcess:
 
     def wait_until_ready(self) -> "GatewayProcess":
         deadline = time.monotonic() + START_SECONDS
-        while not self.ready():
+        # A port answers as soon as one of its processes does; the banner comes after the last.
+        while "Next  " not in self.log.read_text() or not self.ready():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)

@@ -48,16 +48,6 @@ def scrape(gateway: GatewayProcess) -> Scrape:
     return Scrape(text)
 
 
-def all_are_up(gateway: GatewayProcess) -> None:
-    """Wait for three processes: a port answers as soon as one of its own does."""
-
-    def are_up() -> bool:
-        found = scrape(gateway)
-        return found.total("scarfall_process_up") == found.total("scarfall_nodes") == 3
-
-    wait_until(are_up, "all to be up")
-
-
 async def reaches(gateway: GatewayProcess, metric: str, value: float, **labels: str) -> None:
     async def reached() -> bool:
         return (await asyncio.to_thread(scrape, gateway)).total(metric, **labels) == value
@@ -100,7 +90,6 @@ def test_promtool_has_nothing_to_say(metered: GatewayProcess) -> None:
 
 
 def test_each_process_speaks_for_itself(metered: GatewayProcess) -> None:
-    all_are_up(metered)
     found = scrape(metered)
     for process, gateway in (("user-1", "user"), ("user-2", "user"), ("internal", "internal")):
         assert found.total("scarfall_process_up", process=process, gateway=gateway) == 1
@@ -213,7 +202,6 @@ async def test_a_slow_reader(deploy: Deploy, name: Name) -> None:
 
 def test_a_process_that_hangs_and_one_that_dies(deployment: Deployment) -> None:
     gateway = deployment.start("all", WEB_CONCURRENCY="2")
-    all_are_up(gateway)
     first = gateway.node_pids[0]
     os.kill(first, signal.SIGSTOP)
     try:

@@ -239,6 +239,15 @@ async def test_friend_lists_decide_who_hears_of_whom(
         assert len(watcher.statuses_of(carol)) == before
 
 
+async def test_a_list_of_friends_may_be_as_long_as_it_is_said_to_be(
+    herald: Client, name: Name
+) -> None:
+    friends = [f"{number:05}".ljust(128, "x") for number in range(10_000)]
+    for event, kept in (("set_friends", friends), ("remove_friends", [])):
+        reply = await herald.request(event, {"userId": name("popular"), "friendIds": friends})
+        assert (reply["status"], reply["total"]) == ("success", len(kept))
+
+
 async def test_status_is_told_of_anybody(platform: Pair, herald: Client, name: Name) -> None:
     async with (
         connect_as(platform.first.url, name("alice")),

@@ -97,6 +97,24 @@ def test_a_gateway_that_dies_is_started_again(manage: Manage, serve: Serve) -> N
     assert server.left() == []
 
 
+def test_a_gateway_that_hangs_says_where_and_is_started_again(manage: Manage, serve: Serve) -> None:
+    (manage.directory / "sitecustomize.py").write_text(
+        "import signal, time\nsignal.signal(signal.SIGUSR1, lambda *_: time.sleep(3600))\n"
+    )
+    manage.environ |= {"PYTHONPATH": str(manage.directory), "HANG_TIMEOUT": "4"}
+    server = serve()
+    (victim,) = server.children("gateway_process user")
+    os.kill(victim, signal.SIGUSR1)
+    wait_until(lambda: set(server.children("gateway_process user")) - {victim}, "another gateway")
+    server.wait_ready()
+    code, _, err = server.stop()
+    assert code == 0
+    assert "Gateway user hangs; it is killed" in err
+    assert 'sitecustomize.py", line 2 in <lambda>' in err
+    assert "user died with exit code -9" in err
+    assert server.left() == []
+
+
 def test_a_gateway_that_dies_again_and_again_ends_the_server(serve: Serve) -> None:
     server = serve()
     dead: set[int] = set()

@@ -18,6 +18,8 @@ Drain = Callable[[], Awaitable[None]]
 class Application:
     """An application with nothing but a lifespan."""
 
+    max_frame_bytes = 3400
+
     def __init__(self, drain: Drain) -> None:
         self._drain = drain
         self.may_start = asyncio.Event()
@@ -65,7 +67,7 @@ class Running:
 
     async def ready(self) -> None:
         async with asyncio.timeout(10):
-            assert await asyncio.get_running_loop().sock_recv(self.parent, 8) == b"+"
+            assert await asyncio.get_running_loop().sock_recv(self.parent, 1) == b"+"
 
     async def ended(self) -> None:
         async with asyncio.timeout(10):
@@ -172,8 +174,7 @@ async def test_a_drain_that_goes_wrong_does_not_keep_the_process(
     assert said in caplog.text
 
 
-def test_a_message_a_little_too_large_reaches_the_consumer(settings: Any) -> None:
-    settings.MAX_FRAME_BYTES = 3400
+def test_a_message_a_little_too_large_reaches_the_consumer() -> None:
     assert worker.configuration(Application(_nothing)).ws_max_size == 3400
 
 
