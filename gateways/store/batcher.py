@@ -33,6 +33,8 @@ MAX_WAITING: Final = 20_000
 #: Users whom one script call is about: Redis is not held for longer than about half a millisecond.
 USERS_A_CALL: Final = 100
 
+A_REPLICA: Final = "The server is a replica now."
+
 _ASKING: Final = pack(("ASKING",))
 
 
@@ -244,10 +246,13 @@ class Batcher:
             self._lost(batch, outcome)
         else:
             if any(map(_is_a_replicas, outcome)):
-                self._leave("The server is a replica now.")  # the next connection asks who is not
+                self._leave(A_REPLICA)  # the next connection asks who is not
             try:
                 unknown = answer(batch, outcome, synced=synced)
-                if unknown and not repeated:
+                if unknown and (lane.link is None or lane.link.closed):  # left just now
+                    for pending, _ in unknown:
+                        resolve(pending.future, StoreUnavailable(A_REPLICA))
+                elif unknown and not repeated:
                     self._load_and_repeat(lane, unknown)
                 for pending, refusal in unknown if repeated else ():
                     resolve(pending.future, refusal)

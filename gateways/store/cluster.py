@@ -6,8 +6,9 @@ is elsewhere (Redis Cluster specification, "Redirection and resharding").
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -33,6 +34,10 @@ MAX_HOPS: Final = 5
 LOOK_SECONDS: Final = 0.25
 #: How long those who hang are waited for, where others have answered.
 VIEW_SECONDS: Final = 1.0
+#: Between two tries while a slot's keys are on two nodes.
+SPLIT_SECONDS: Final = 0.05
+#: Calls that are made at once: a node's batcher refuses what is far more.
+AT_ONCE: Final = 5000
 #: What any node may do.
 KEYLESS: Final = ("PING", "PUBLISH", "TIME")
 
@@ -56,6 +61,7 @@ class Cluster:
         self._looking: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._loop = asyncio.get_running_loop()
 
     @property
     def waiting(self) -> int:
@@ -68,7 +74,7 @@ class Cluster:
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]:
         """Those of one node go in their order."""
-        return list(await asyncio.gather(*[self.call(*command) for command in commands]))
+        return await _all([partial(self.call, *command) for command in commands])
 
     async def run(
         self, script: Script, keys: Sequence[str], *args: Argument, promises: bool = False
@@ -89,7 +95,7 @@ class Cluster:
     async def run_all(
         self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
     ) -> list[Any]:
-        return list(await asyncio.gather(*[self.run(script, keys, *args) for keys, args in calls]))
+        return await _all([partial(self.run, script, keys, *args) for keys, args in calls])
 
     async def everywhere(self, *command: Argument) -> list[Any]:
         """The answers of all primaries."""
@@ -118,11 +124,14 @@ class Cluster:
         promises: bool = False,
     ) -> Any:
         """Raises StoreUnavailable, as where the slot's primary is gone and no replica of it has
-        been promoted yet. A node that refers to another one has not carried the call out.
+        been promoted yet. A node that refers to another one has not carried the call out, nor has
+        one that has some of a call's keys while their slot moves, which it says of those that are
+        nowhere too.
         """
         slot = key_slot(key if isinstance(key, bytes) else str(key).encode())
         asking: Address | None = None
-        for _ in range(MAX_HOPS):
+        hops, deadline = 0, self._loop.time() + self._timeout_seconds
+        while hops < MAX_HOPS:
             address = asking or self._slots[slot] or await self._learn(slot)
             batcher = self._node(address)
             try:
@@ -130,8 +139,15 @@ class Cluster:
                     return await batcher.carry_asking(packed, script, promises=promises)
                 return await batcher.carry(packed, script, promises=promises)
             except Refusal as refusal:
+                if refusal.kind == "TRYAGAIN":
+                    if self._loop.time() > deadline:
+                        raise StoreUnavailable(f"Redis refuses: {refusal}") from None
+                    await asyncio.sleep(SPLIT_SECONDS)
+                    asking, hops = None, 0  # the move may be over
+                    continue
                 if refusal.kind not in {"MOVED", "ASK"}:
                     raise
+                hops += 1
                 there = _referred(refusal, address)
                 asking = there if refusal.kind == "ASK" else None
                 if refusal.kind == "MOVED":
@@ -234,6 +250,13 @@ class Cluster:
         task = asyncio.get_running_loop().create_task(batcher.close(), context=Context())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+
+async def _all(calls: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
+    results: list[Any] = []
+    for start in range(0, len(calls), AT_ONCE):
+        results += await asyncio.gather(*[call() for call in calls[start : start + AT_ONCE]])
+    return results
 
 
 async def _in_time(views: Sequence[Coroutine[Any, Any, T | None]]) -> list[T]:

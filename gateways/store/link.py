@@ -6,7 +6,10 @@ parses, and nothing is copied, wrapped or awaited in between.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import hiredis
@@ -59,6 +62,7 @@ class Link(asyncio.Protocol):
         # command of its handshake waits for its answer.
         writer = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001
         transport = cast("asyncio.Transport", writer.transport)
+        _forget_at_close(transport)
         link = cls(connection, transport)
         if transport.is_closing():  # nobody would tell the link
             link.close("Redis closed the connection.")
@@ -109,3 +113,12 @@ class Link(asyncio.Protocol):
         self._expected, self._replies = 0, []
         if on_replies is not None:
             on_replies(outcome)
+
+
+def _forget_at_close(transport: asyncio.Transport) -> None:
+    """What the kernel still holds when the link is closed is never sent. It would go on trying for
+    minutes, and what callers have long given up would be carried out when a network heals.
+    """
+    connection = transport.get_extra_info("socket")
+    with suppress(OSError):  # it has ended already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

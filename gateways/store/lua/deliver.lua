@@ -49,7 +49,9 @@ local function deliver(inbox, state, sessions, got)
 
   local count = call('HMGET', state, 'seq', 'epoch', 'expires')
   local seq, epoch, expires = (count[1] or 0) + 1, count[2], tonumber(count[3] or 0)
+  local unknown = false
   if not epoch then
+    unknown = call('EXISTS', state) == 0
     call('DEL', inbox)
     call('HSET', state, 'epoch', new_epoch)
     seq, epoch, expires = 1, new_epoch, 0
@@ -60,6 +62,9 @@ local function deliver(inbox, state, sessions, got)
   if ttl > 0 and expires < now + ttl then
     call('PEXPIRE', inbox, ttl + slack)
     call('HSET', state, 'seq', seq, 'expires', now + ttl + slack)
+    -- Whoever was never here leaves nothing behind once the inbox is gone, since anybody may write to
+    -- any id. open_session.lua keeps the state of one who comes.
+    if unknown or call('PTTL', state) >= 0 then call('PEXPIRE', state, ttl + 2 * slack) end
   else
     call('HSET', state, 'seq', seq)
   end
@@ -74,6 +79,9 @@ local stride = repeat_ms > 0 and 4 or 3
 for i = 1, #KEYS, stride do
   local got = stride == 4 and KEYS[i + 3] or nil
   local stored, answer = pcall(deliver, KEYS[i], KEYS[i + 1], KEYS[i + 2], got)
+  if not stored and string.find(tostring(answer.err or answer), 'READONLY', 1, true) then
+    return redis.error_reply('READONLY The server takes no writes.') -- from anybody
+  end
   answers[#answers + 1] = stored and answer or '0'
 end
 return answers

@@ -77,6 +77,7 @@ if not online then
   redis.call('HSET', KEYS[2], 'online', 1, 'generation', generation)
 end
 redis.call('HSET', KEYS[2], 'last_seen', now)
+redis.call('PERSIST', KEYS[2]) -- deliver.lua has it expire until its user comes
 if email ~= state[8] then redis.call('HSET', KEYS[2], 'email', email) end
 redis.call('HSET', KEYS[1], ARGV[1], now .. '|' .. ARGV[2])
 

@@ -8,7 +8,7 @@
 -- call was carried out late, and whose next one finds a lease again.
 -- A claimed node does not get its lease back: another node is burying its sessions. A node whose own
 -- lease ran out can't judge the others, since the store may have been away for all of them: it gives them
--- another lease to renew in.
+-- another lease to renew in. One that has just begun knows nothing of them, and does neither.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -19,17 +19,22 @@ if not mine or not term then
   term = ARGV[3]
   redis.call('HSET', KEYS[4], ARGV[1], term)
 end
-local may_judge = not mine or tonumber(mine) > now
+local ran_out = mine and tonumber(mine) <= now
 local claimed = redis.call('HEXISTS', KEYS[2], ARGV[1])
 if claimed == 0 then
   redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
 end
 local answer = {term, claimed, redis.call('GET', KEYS[3])}
-for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 16)) do
-  if may_judge then
+if ran_out then
+  -- All of them: whoever is left out would be judged by the next to renew, whose lease is good by this.
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+    if redis.call('HEXISTS', KEYS[2], node) == 0 then
+      redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), node)
+    end
+  end
+elseif mine then
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 16)) do
     answer[#answer + 1] = node
-  elseif redis.call('HEXISTS', KEYS[2], node) == 0 then
-    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), node)
   end
 end
 return answer

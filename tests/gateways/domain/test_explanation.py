@@ -186,6 +186,8 @@ async def test_an_inbox_that_was_too_small(
 
 async def test_an_inbox_that_expired(make_gateway: MakeGateway, config: Config) -> None:
     gateway = await make_gateway(dataclasses.replace(config, inbox_ttl_seconds=0.2))
+    async with connect_as(gateway, "bob"):
+        pass
     await write(gateway, 2)
 
     async def gone() -> bool:

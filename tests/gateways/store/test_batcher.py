@@ -290,6 +290,42 @@ async def test_a_server_that_became_a_replica_is_left(own_valkey: Valkey, keys: 
         assert await batcher.call("GET", f"{keys.prefix}a") == b"a"
 
 
+async def test_a_replica_that_knows_no_scripts_lets_nobody_wait(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    async with on(own_valkey) as batcher:
+        with own_valkey.client() as server:
+            server.execute_command("REPLICAOF", "127.0.0.1", "1")
+            async with asyncio.timeout(10 * SHORT_SECONDS):
+                outcomes = await asyncio.gather(
+                    batcher.call("SET", f"{keys.prefix}a", "b"),
+                    batcher.run(scripts.NODES_OF, (keys.sessions("bob"),)),
+                    return_exceptions=True,
+                )
+            assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
+            server.execute_command("REPLICAOF", "NO", "ONE")
+        assert await batcher.run(scripts.NODES_OF, (keys.sessions("bob"),)) is not None
+
+
+async def test_what_the_kernel_holds_when_its_caller_gives_up_is_never_carried_out(
+    own_valkey: Valkey, keys: Keys
+) -> None:
+    """As where a network is cut, and healed long after."""
+    async with on(own_valkey) as batcher:
+        await batcher.call("PING")
+        async with stopped(own_valkey):
+            # More than a server takes that does not read, less than its client's kernel does.
+            with pytest.raises(StoreUnavailable):
+                await batcher.call("SET", f"{keys.prefix}a", "a" * 300_000)
+        with own_valkey.client() as client:
+
+            def they_are_gone() -> bool:
+                return len(client.client_list()) == 1
+
+            await until(they_are_gone)
+            assert client.get(f"{keys.prefix}a") is None
+
+
 async def test_a_server_without_memory_is_unavailable(own_valkey: Valkey, keys: Keys) -> None:
     async with on(own_valkey) as batcher:
         await batcher.call("SET", f"{keys.prefix}a", "a")

@@ -9,6 +9,7 @@ import redis
 from redis.crc import key_slot
 
 from gateways.store import scripts
+from gateways.store.batcher import MAX_WAITING
 from gateways.store.cluster import Cluster
 from gateways.store.connection import connect
 from gateways.store.durability import Durability, DurabilityStore
@@ -17,6 +18,7 @@ from gateways.store.inbox import InboxStore
 from gateways.store.keys import Keys
 from gateways.store.place import Place
 from tests.cluster import Cluster as Servers, running_cluster
+from tests.gateways.consumers.client import until
 from tests.valkey import Valkey
 
 USERS = [f"user-{number}" for number in range(100)]
@@ -60,6 +62,13 @@ async def test_each_call_goes_where_its_key_is(cluster: Cluster, servers: Server
     assert await cluster.call("PING") == b"PONG"
 
 
+async def test_more_calls_than_may_wait_are_made_one_part_after_the_other(
+    cluster: Cluster,
+) -> None:
+    count = 3 * MAX_WAITING
+    assert await cluster.call_all([("GET", f"{{a}}{n}") for n in range(count)]) == [None] * count
+
+
 async def test_a_message_reaches_inboxes_on_all_nodes(cluster: Cluster) -> None:
     assert await deliver(cluster, b"{}") == [1] * len(USERS)
     assert await deliver(cluster, b"{}") == [2] * len(USERS)
@@ -95,8 +104,18 @@ async def test_a_slot_that_moves_is_found_before_while_and_after(
     with target.client() as client:
         client.execute_command("ASKING")
         assert client.execute_command("GET", new) == b"x"
+    # A user who has some keys, but not all that a message touches, waits for the end of the move.
+    with source.client() as client:
+        client.config_resetstat()
+    delivering = asyncio.create_task(deliver(cluster, b"{}"))
+
+    def is_refused() -> bool:
+        with source.client() as client:
+            return "errorstat_TRYAGAIN" in client.info("errorstats")
+
+    await until(is_refused)
     move_keys(slot, source, target)
-    assert await deliver(cluster, b"{}") == [2] * len(USERS)
+    assert await delivering == [2] * len(USERS)
     assert servers.primary_of(key) is target
     assert await cluster.call("GET", new) == b"x"
 

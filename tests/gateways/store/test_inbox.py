@@ -10,11 +10,15 @@ from redis.asyncio import Redis
 
 from gateways.protocol.events import now_ms
 from gateways.store.batcher import USERS_A_CALL, Batcher
+from gateways.store.connection import connect
+from gateways.store.errors import StoreUnavailable
 from gateways.store.inbox import TRIM_SLACK, Entry, InboxStore, Stored
 from gateways.store.keys import Keys
+from gateways.store.place import Place
 from gateways.store.records import Opened, SessionRecord
 from gateways.store.sessions import SessionStore
 from tests.gateways.consumers.client import until
+from tests.valkey import Valkey
 
 AWKWARD = ["{", "}", "}{a}", "a:b", "*", " ", "😀", "مرحبا بالعالم", "x" * 128, "%7B", "é\u0301"]
 
@@ -182,6 +186,7 @@ async def test_an_inbox_goes_with_its_newest_message(
     make_inbox: MakeInbox, redis: "Redis", keys: Keys
 ) -> None:
     inbox = make_inbox(ttl_seconds=0.05)
+    await inbox.open("bob")
     await inbox.deliver("bob")
 
     async def gone() -> bool:
@@ -190,6 +195,53 @@ async def test_an_inbox_goes_with_its_newest_message(
     await until(gone)
     (outcome,) = await inbox.deliver("bob")
     assert outcome.seq == 2  # the count goes on
+
+
+async def test_nothing_stays_of_one_who_never_comes(
+    make_inbox: MakeInbox, redis: "Redis", keys: Keys
+) -> None:
+    inbox = make_inbox(ttl_seconds=0.05)
+    await inbox.deliver("nobody", message_id="m")
+    await redis.delete(keys.got("nobody", keys.repeat_key("sender", "m")))  # that takes 10 minutes
+
+    async def gone() -> bool:
+        return not await redis.keys(f"{keys.prefix}*")
+
+    await until(gone)
+    (outcome,) = await inbox.deliver("nobody")
+    assert outcome.seq == 1
+
+
+async def test_what_is_known_of_one_who_may_come_outlasts_the_inbox(
+    make_inbox: MakeInbox, redis: "Redis", keys: Keys
+) -> None:
+    inbox = make_inbox(ttl_seconds=60)
+
+    async def outlasts() -> bool:
+        return 0 < await redis.pttl(keys.inbox("bob")) <= await redis.pttl(keys.state("bob"))
+
+    await inbox.deliver("bob")
+    assert await outlasts()
+    await redis.hset(keys.state("bob"), "expires", "0")  # as if nothing had come for long
+    await redis.pexpire(keys.inbox("bob"), 1_000)
+    await redis.pexpire(keys.state("bob"), 1_000)
+    await inbox.deliver("bob")
+    assert await outlasts()
+    assert await redis.pttl(keys.inbox("bob")) > 1_000
+    await inbox.open("bob")
+    assert await redis.pttl(keys.state("bob")) == -1
+    await redis.hset(keys.state("bob"), "expires", "0")
+    await inbox.deliver("bob")
+    assert await redis.pttl(keys.state("bob")) == -1
+
+
+async def test_what_is_known_of_one_who_was_here_stays_without_an_epoch(
+    inbox: Inbox, redis: "Redis", keys: Keys
+) -> None:
+    await inbox.open("bob")
+    await redis.hdel(keys.state("bob"), "epoch")
+    await inbox.deliver("bob")
+    assert await redis.pttl(keys.state("bob")) == -1
 
 
 async def test_messages_that_are_too_old_are_not_handed_over(
@@ -298,6 +350,21 @@ async def test_a_recipient_with_a_broken_key_fails_alone_and_leaves_no_hole(
     (mended,) = await inbox.deliver("broken", message_id="m")
     assert mended.seq == (1 if new else 2)
     assert await inbox.seqs("broken") == list(range(1, mended.seq + 1))
+
+
+async def test_a_server_that_takes_no_writes_fails_nobody(own_valkey: Valkey, keys: Keys) -> None:
+    """It is unavailable, which is another thing: all may be sent again."""
+    redis = connect(Place.of(own_valkey.url), timeout_seconds=5)
+    batcher = Batcher(redis, timeout_seconds=5)
+    inbox = Inbox(batcher, keys)
+    await inbox.deliver("bob")
+    with own_valkey.client() as server:
+        server.execute_command("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await inbox.deliver("bob", "carol")
+        server.execute_command("REPLICAOF", "NO", "ONE")
+    assert [outcome.seq for outcome in await inbox.deliver("bob", "carol")] == [2, 1]
+    await batcher.close()
 
 
 # --- epochs ---------------------------------------------------------------------------------------

@@ -52,10 +52,35 @@ async def test_a_lease_that_ran_out_is_seen_by_the_others(
     nodes: NodeStore, short: NodeStore
 ) -> None:
     await short.renew("dead", new_name="life")
+    await nodes.renew("a", new_name="life")
     assert "dead" in (await nodes.renew("a", new_name="life")).expired
 
 
+async def test_after_an_outage_nobody_is_taken_for_dead_however_many_there_are(
+    nodes: NodeStore, short: NodeStore
+) -> None:
+    names = [f"node{number}" for number in range(40)]
+    for name in names:
+        await short.renew(name, new_name="life")
+    # One that has just begun comes first; the store was away for the others, who know it.
+    assert (await nodes.renew("newcomer", new_name="life")).expired == []
+    for name in reversed(names):
+        assert (await nodes.renew(name, new_name="life")).expired == []
+
+
+async def test_whoever_does_not_come_back_after_an_outage_is_seen_a_lease_later(
+    nodes: NodeStore, short: NodeStore
+) -> None:
+    for name in ("dead", "a"):
+        await short.renew(name, new_name="life")
+    assert (await nodes.renew("a", new_name="life")).expired == []
+    assert (await nodes.renew("a", new_name="life")).expired == []
+    await short.drop_lease("dead", grace_seconds=0)
+    assert (await nodes.renew("a", new_name="life")).expired == ["dead"]
+
+
 async def test_exactly_one_claims_the_dead(nodes: NodeStore, short: NodeStore) -> None:
+    await nodes.renew("a", new_name="life")
     await short.renew("dead", new_name="life")
     claims = await asyncio.gather(*[nodes.claim("dead", f"node{n}") for n in range(10)])
     assert sum(claims) == 1
@@ -87,6 +112,7 @@ async def test_a_claimer_that_dies_over_it_is_followed_by_another(
 ) -> None:
     await short.renew("dead", new_name="life")
     assert await short.claim("dead", "a")
+    await nodes.renew("b", new_name="life")
     assert (await nodes.renew("b", new_name="life")).expired == ["dead"]
     assert await nodes.claim("dead", "b")
 
@@ -106,6 +132,7 @@ async def test_a_node_that_goes_does_not_take_its_burial_from_its_claimer(
 ) -> None:
     await short.renew("dead", new_name="life")
     await nodes.claim("dead", "a")
+    await nodes.renew("a", new_name="life")
     await nodes.drop_lease("dead", grace_seconds=0)
     assert (await nodes.renew("a", new_name="life")).expired == []
     await nodes.drop_lease("stranger", grace_seconds=0)
