@@ -205,6 +205,7 @@ class Gateway:
 
     async def drain(self) -> None:
         """Send the clients elsewhere. Their sessions end with 1012."""
+        self.presence.drain()
         await self.connections.drain()
 
     async def stop(self) -> None:

@@ -50,6 +50,7 @@ class Presence:
         #: What another node takes over if this one goes.
         self._graces: set[asyncio.Task[None]] = set()
         self._arriving: defaultdict[str, int] = defaultdict(int)
+        self._draining = False
 
     async def arrive(
         self,
@@ -100,6 +101,12 @@ class Presence:
         for session_id in session_ids:
             self._leave(user_id, session_id, goodbye=False, handed_seq=0, epoch="")
 
+    def drain(self) -> None:
+        """Who leaves from now on was told when to come back, perhaps later than a grace: they are
+        left to whoever takes over, who knows how long they may take (drop_lease.lua).
+        """
+        self._draining = True
+
     async def settle(self, *, timeout_seconds: float) -> None:
         """Wait, so long at most, for sessions that end and changes that are announced; not for
         graces.
@@ -142,6 +149,8 @@ class Presence:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
         self._announcer.announce(closed.untold)
+        if closed.vacancy and self._draining:
+            return
         if closed.vacancy:
             if self._trail.on:
                 self._trail.note("grace begun", user_id, seconds=self._grace_seconds)

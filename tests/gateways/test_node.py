@@ -348,6 +348,25 @@ async def test_a_node_that_stops_leaves_its_users_to_be_buried_after_the_grace(
         await until(forgotten)
 
 
+async def test_whose_time_to_come_back_is_longer_than_a_grace_is_not_away_before(
+    make_gateway: MakeGateway, config: Config
+) -> None:
+    """However long the rest of the drain takes."""
+    brief = dataclasses.replace(config, offline_grace_seconds=0.05)
+    leaver, other = await make_gateway(brief), await make_gateway()
+    await other.friends.set("watcher", ["alice"])
+    async with connect_as(other, "watcher") as watcher:
+        async with connect_as(leaver, "alice") as alice:
+            draining = asyncio.create_task(leaver.drain())
+            assert await alice.closed() == 1012
+            await draining
+        await leaver.presence.settle(timeout_seconds=5)
+        assert not leaver.presence._graces
+        async with connect_as(other, "alice"):
+            await leaver.stop()
+            assert [u["status"] for u in watcher.seen("user_status_update")] == ["online"]
+
+
 async def test_a_draining_node_takes_nobody_in(make_gateway: MakeGateway) -> None:
     node = await make_gateway()
     await node.drain()
