@@ -114,7 +114,8 @@ class Delivery:
                     self._trail.note("sent again", sender.user_id, message_id=message_id)
                 return _decode_receipt(earlier)
             repeat_key = Keys.repeat_key(sender.key, message_id)
-        user_id, count = sender.user_id, len(recipients)
+        # What is stored counts: a long message as several to each.
+        user_id, count = sender.user_id, len(recipients) * (1 + len(body) // 1024)
         # A service may send as much as it likes.
         if user_id is not None and not self._allowances.spend_drawn(user_id, count):
             await self._allowances.spend(user_id, count)
@@ -125,7 +126,7 @@ class Delivery:
             self._note(sender, message_id, stored)
         self._nudge(body, stored, accepted_us)
         receipt = _counted(_receipt(message_id, stored, accepted))
-        if repeat_key is None:
+        if repeat_key is None or receipt.recipients.failed:  # who failed may be tried again
             return receipt
         kept = await self._inbox.keep_receipt(sender.key, message_id, _encode(receipt))
         return _decode_receipt(kept)

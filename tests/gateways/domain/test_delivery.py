@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 from gateways.config import Config
 from gateways.domain.delivery import Sender, new_epoch, uuid7
 from gateways.gateway import Gateway
-from gateways.protocol.errors import TooLarge, TooManyRecipients
+from gateways.protocol.errors import RateLimited, TooLarge, TooManyRecipients
 from gateways.protocol.events import Receipt, SendMessage, now_ms
 from gateways.store.keys import Keys
+from gateways.store.limits import Rate
 from tests.conftest import MakeGateway
 from tests.gateways.consumers.client import connect_as
 
@@ -131,6 +132,40 @@ async def test_the_same_message_id_is_the_same_message_and_gets_the_first_receip
     )
     assert other.recipients.queued == ["bob"]
     assert len(await bodies(gateway, "bob")) == 2
+
+
+async def test_who_failed_is_tried_again_by_the_same_message_id_and_nobody_else(
+    gateway: Gateway, config: Config
+) -> None:
+    async with Redis.from_url(config.redis_url) as redis:
+        await redis.set(Keys(config.redis_prefix).inbox("broken"), "x")
+        await redis.hset(Keys(config.redis_prefix).state("broken"), "epoch", "e")
+        first = await send(gateway, "bob", "broken", message_id="m")
+        assert first.recipients.failed == ["broken"]
+        await redis.delete(Keys(config.redis_prefix).inbox("broken"))
+    again = await send(gateway, "bob", "broken", message_id="m")
+    assert again.recipients.queued == ["bob", "broken"]
+    assert await send(gateway, "bob", "broken", message_id="m") == again
+    assert [len(await bodies(gateway, user)) for user in ("bob", "broken")] == [1, 1]
+
+
+async def test_a_long_message_counts_as_several_to_each(
+    make_gateway: MakeGateway, config: Config
+) -> None:
+    gateway = await make_gateway(dataclasses.replace(config, recipients=Rate(100, 3600)))
+    await send(gateway, "bob", "carol", text="x" * 40 * 1024)  # 41 KiB with what is around it
+    await send(gateway, *[f"user{number}" for number in range(18)])
+    with pytest.raises(RateLimited):
+        await send(gateway, "bob")
+
+
+async def test_a_message_that_takes_more_than_there_ever_is_takes_all(
+    make_gateway: MakeGateway, config: Config
+) -> None:
+    gateway = await make_gateway(dataclasses.replace(config, recipients=Rate(100, 3600)))
+    await send(gateway, "bob", "carol", "dora", text="x" * 60_000)
+    with pytest.raises(RateLimited):
+        await send(gateway, "bob")
 
 
 async def test_concurrent_repeats_on_several_nodes_get_one_receipt(
