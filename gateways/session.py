@@ -75,8 +75,8 @@ class Session(_Authenticated):
 
 @dataclass(frozen=True, slots=True)
 class ServiceIdentity:
-    """Who a service is, as the registry had it when it authenticated. `key_hash` changes with the
-    key.
+    """Who a service is, as the registry has it. `key_hash` is of the key that it authenticated
+    with.
     """
 
     name: str

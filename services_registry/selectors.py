@@ -35,10 +35,11 @@ def find_by_credentials(name: str, key: str) -> Credentials | None:
     return Credentials(service, fitting) if service is not None and fitting is not None else None
 
 
-def holds(name: str, key_hash: str) -> bool:
-    """Whether a session that authenticated with this key may go on."""
+def find_admitted(name: str, key_hash: str) -> Service | None:
+    """The service as it is now, where a session that authenticated with this key may go on."""
     service = _find(name)
-    return service is not None and service.admitted and key_hash in service.key_hashes
+    holds = service is not None and service.admitted and key_hash in service.key_hashes
+    return service if holds else None
 
 
 def all_services() -> Sequence[Service]:

@@ -19,6 +19,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 from gateways import metrics
 from gateways.consumers.handshake import Handshake
 from gateways.consumers.lifetime import Lifetime
+from gateways.consumers.notes import note_end, note_refusal
 from gateways.consumers.request_id import RequestId
 from gateways.domain.limits import PACE_EXTENSION, Pace, frame_size
 from gateways.gateway import Gateway
@@ -97,10 +98,11 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
         try:
             self.gateway = await self._start()
         except StoreUnavailable as error:
+            log.warning("store unavailable", error=str(error))
             await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol})
-            await send(
-                {"type": "websocket.close", "code": CloseCode.UNAVAILABLE, "reason": str(error)}
-            )
+            # Not the error's own words: they name the store, and may be longer than a close frame.
+            reason = "The gateway has not started yet."
+            await send({"type": "websocket.close", "code": CloseCode.UNAVAILABLE, "reason": reason})
             return
         if not handshake.origin_allowed(self.gateway.config.cors_origins):
             await send({"type": "websocket.close", "code": CloseCode.REVOKED})
@@ -148,8 +150,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             del self.lifetime  # they hold each other
             if self.user_id is not None:
                 bind_contextvars(user=self.user_id)
-            if self.gateway.trail.on:
-                self._note_end()
+            note_end(self)
             self.gone(goodbye=goodbye and not self.outbound.closed)
 
     # --- for the gateways -------------------------------------------------------------------------
@@ -247,8 +248,7 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
 
     def _fail(self, error: GatewayError, inbound: Inbound | None) -> None:
         metrics.failures.add(error.code)
-        if self.gateway.trail.on:
-            self._note_refusal(error.code, inbound, error.retry_after_ms)
+        note_refusal(self, error.code, inbound, error.retry_after_ms)
         failure = Failure.of(error)
         if inbound is not None and inbound.request_id is not None:
             self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
@@ -258,38 +258,13 @@ class GatewayConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no t
             self.outbound.close(error.close_code, str(error))
 
     def _refuse(self, error: AuthenticationFailed, inbound: Inbound | None) -> None:
-        if self.gateway.trail.on:
-            self._note_refusal(error.code, inbound)
+        note_refusal(self, error.code, inbound)
         payload = AuthenticationError(error.code, str(error))
         self.push("authentication_error", payload)
         if inbound is not None and inbound.request_id is not None:
             failure = Failure(code=error.code, error=str(error), timestamp=timestamp())
             self.outbound.write(self.codec.reply(inbound.event, inbound.request_id, failure))
         self.outbound.close(error.close_code, str(error))
-
-    def _note_refusal(
-        self, code: str, inbound: Inbound | None, retry_after_ms: int | None = None
-    ) -> None:
-        self.gateway.trail.note(
-            "refused",
-            self.user_id,
-            code=code,
-            event_name=inbound.event[:MAX_TEXT] if inbound else None,
-            retry_after_ms=retry_after_ms,
-            session_id=self.socket_id,
-            address=self.address,
-        )
-
-    def _note_end(self) -> None:
-        closed = self.outbound.close_code
-        self.gateway.trail.note(
-            "disconnected",
-            self.user_id,
-            by="client" if closed is None else "gateway",
-            code=self.left_with if closed is None else closed,
-            reason=self.outbound.close_reason,
-            session_id=self.socket_id,
-        )
 
     def push(self, event: str, payload: Payload) -> None:
         self.outbound.write(self.codec.push(event, payload))

@@ -9,7 +9,7 @@ from gateways.domain.recovery import Recoverable, Recoveries
 from gateways.domain.tokens import TokenVerifier
 from gateways.protocol.errors import AuthenticationFailed
 from gateways.protocol.socketio import offset
-from gateways.session import Session
+from gateways.session import Identity, Session
 from gateways.store.errors import StoreUnavailable
 from gateways.store.records import Opened
 
@@ -20,6 +20,7 @@ class Recovery:
         self._tokens = tokens
         #: What the client is told; None once it is given up.
         self.id: str | None = recoveries.new_id()
+        self._kept: Recoverable | None = None
 
     async def find(self, handshake: Handshake) -> Recoverable | None:
         """Who the client was, and how far it came by its own account; None where nobody knows, or
@@ -45,8 +46,17 @@ class Recovery:
 
     async def keep(self, session: Session, device_id: str | None, opened: Opened) -> None:
         """Where the store does not take it, the client authenticates anew should it come back."""
+        self._kept = Recoverable(session.identity, device_id, opened.epoch, opened.position)
+        await self._keep(self._kept)
+
+    async def renew(self, identity: Identity) -> None:
+        """It is worth what the newest token is. Where the session began stays as it was."""
+        if self._kept is not None:
+            self._kept = structs.replace(self._kept, identity=identity)
+            await self._keep(self._kept)
+
+    async def _keep(self, recoverable: Recoverable) -> None:
         if self.id is not None:
-            recoverable = Recoverable(session.identity, device_id, opened.epoch, opened.position)
             with suppress(StoreUnavailable):
                 await self._recoveries.keep(self.id, recoverable)
 

@@ -11,6 +11,7 @@ from gateways import metrics
 from gateways.consumers.authentications import counted_authentication
 from gateways.consumers.base import GatewayConsumer, Handler
 from gateways.consumers.handshake import Handshake
+from gateways.consumers.notes import note_beginning
 from gateways.consumers.recovery import Recovery
 from gateways.domain.delivery import Sender, new_epoch
 from gateways.domain.limits import BUSY_SECONDS, LATER, Bucket, too_much
@@ -109,7 +110,12 @@ class UserConsumer(GatewayConsumer):
             self.gateway.presence.leave(session, goodbye=goodbye)
         # They hold each other.
         self.session = self._asked = None
-        if goodbye or self.outbound.close_code in TERMINAL_CODES:
+        # The latter where a Socket.IO client broke that protocol.
+        if (
+            goodbye
+            or self.outbound.close_code in TERMINAL_CODES
+            or self.left_with in TERMINAL_CODES
+        ):
             self._no_way_back()
 
     def end(self, code: int, reason: str) -> None:
@@ -124,7 +130,9 @@ class UserConsumer(GatewayConsumer):
 
     async def _put_back(self) -> None:
         """The store lost the session. The client learns of the new epoch by another `connected`."""
-        session = self._me
+        session = self.session
+        if session is None:  # it left while the store was asked
+            return
         # As if it came back by itself: all there is in the new epoch is new to it.
         was = (session.epoch, session.order.position)
         self.gateway.hub.displace(session, self._new_order())
@@ -150,7 +158,7 @@ class UserConsumer(GatewayConsumer):
             self.gateway.door.note_failure(self.address)
             raise
         if self.session is not None:
-            return self._extend(self.session, identity)
+            return await self._extend(self.session, identity)
         resume = (request.resume.epoch, request.resume.seq) if request.resume else None
         session, opened = await self._open(identity, request.device_id, resume)
         await self._keep_recoverable(session, opened)
@@ -197,24 +205,8 @@ class UserConsumer(GatewayConsumer):
         self.session = session
         self.lifetime.stop_waiting_for_authentication()
         self._set_deadlines(session)
-        if self.gateway.trail.on:
-            self._note_beginning(opened, resume)
+        note_beginning(self, device_id, opened, resume)
         return session, opened
-
-    def _note_beginning(self, opened: Opened, resume: tuple[str, int] | None) -> None:
-        self.gateway.trail.note(
-            "connected",
-            self.user_id,
-            session_id=self.socket_id,
-            device_id=self._record.device_id,
-            address=self.address,
-            resumed_after=resume[1] if resume else None,
-            lost=opened.reason,
-            missed=opened.missed,
-            position=opened.position,
-            seq=opened.seq,
-            epoch=opened.epoch,
-        )
 
     async def _keep_recoverable(self, session: Session, opened: Opened) -> None:
         if self._recovery is not None:
@@ -297,12 +289,17 @@ class UserConsumer(GatewayConsumer):
             timestamp=timestamp(),
         )
 
-    def _extend(self, session: Session, identity: Identity) -> Connected:
+    async def _extend(self, session: Session, identity: Identity) -> Connected:
         if identity.user_id != session.user_id:
             raise Forbidden("This socket is another user's: open a new one.")
         session.identity = identity
         self._set_deadlines(session)
-        connected = self._connected(session, session.epoch, session.order.newest)
+        if self._recovery is not None:
+            await self._recovery.renew(identity)
+        order = session.order
+        connected = self._connected(session, session.epoch, order.newest)
+        # What it was not handed yet comes after this, as after the first.
+        connected = structs.replace(connected, missed=order.newest - order.position)
         session.push("connected", connected)
         return connected
 

@@ -111,9 +111,14 @@ class Registry:
             )
         )
 
-    async def holds(self, service: ServiceIdentity) -> bool:
-        """Whether a session that authenticated so may go on. Raises Unavailable."""
-        return await self._ask(self._thread, selectors.holds, service.name, service.key_hash)
+    async def current(self, service: ServiceIdentity) -> ServiceIdentity | None:
+        """What a session that authenticated so goes on as; None where it may not. Raises
+        Unavailable.
+        """
+        found = await self._ask(
+            self._thread, selectors.find_admitted, service.name, service.key_hash
+        )
+        return None if found is None else _identity(found, service.key_hash)
 
     async def services(self) -> Sequence[Service]:
         """Those that were approved. Raises Unavailable."""
@@ -209,12 +214,16 @@ def _admit(found: Credentials | None) -> ServiceIdentity:
         raise AuthenticationFailed(
             _why_not_admitted(service), code=Forbidden.code, close_code=CloseCode.REVOKED
         )
+    return _identity(service, found.key_hash)
+
+
+def _identity(service: Service, key_hash: str) -> ServiceIdentity:
     return ServiceIdentity(
         name=service.name,
         type=service.type,
         description=service.description,
         metadata=service.metadata,
-        key_hash=found.key_hash,
+        key_hash=key_hash,
     )
 
 

@@ -81,7 +81,7 @@ class ServiceSessions:
         await self._hold(service)
 
     async def _hold(self, service: ServiceIdentity) -> None:
-        if not await self._registry.holds(service):
+        if await self._registry.current(service) is None:
             raise AuthenticationFailed(REVOKED, code=Forbidden.code, close_code=CloseCode.REVOKED)
         self._spawn(self._registry.note_authentication(service.name))
 
@@ -104,25 +104,29 @@ class ServiceSessions:
     # --- what operators decide --------------------------------------------------------------------
 
     def on_changed(self, service_name: str) -> None:
-        """The registry says that a service changed: look whether its sessions may go on."""
+        """The registry says that a service changed: do its sessions go on, and as what?"""
         if any(session.service.name == service_name for session in self):
             self._spawn(self._check(service_name))
 
     async def _check(self, service_name: str | None = None) -> None:
         """Of one service, or of all."""
-        by_service: defaultdict[tuple[str, str], list[ServiceSession]] = defaultdict(list)
+        asked: defaultdict[tuple[str, str], list[ServiceSession]] = defaultdict(list)
         for session in self:
             if service_name in (None, session.service.name):
-                by_service[session.service.name, session.service.key_hash].append(session)
-        for sessions in by_service.values():
+                asked[session.service.name, session.service.key_hash].append(session)
+        for (_, key_hash), sessions in asked.items():
             try:
-                holds = await self._registry.holds(sessions[0].service)
+                current = await self._registry.current(sessions[0].service)
             except Unavailable as error:
                 log.warning("services not checked", error=str(error))
                 return  # the next reconcile looks again
-            if not holds:
-                for session in sessions:
+            for session in sessions:
+                if session.service.key_hash != key_hash:
+                    continue  # it authenticated again meanwhile, with another key
+                if current is None:
                     session.end(CloseCode.REVOKED, REVOKED)
+                else:
+                    session.service = current
 
     async def disconnect(self, session_id: str, reason: str) -> bool:
         """End a session wherever it is. Returns whether there was one."""

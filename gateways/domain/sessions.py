@@ -54,21 +54,23 @@ class Sessions:
     async def of(self, session: Session) -> list[SessionInfo]:
         """All sessions of this session's user, oldest first."""
         stored = await self.of_user(session.user_id)
-        return [
-            SessionInfo(
-                session_id=other.session_id,
-                device_id=other.record.device_id,
-                device_info=other.record.device_info,
-                connected_at=timestamp(other.record.connected_at_ms),
-                last_activity=timestamp(
-                    session.active_ms
-                    if other.session_id == session.session_id
-                    else other.last_activity_ms
-                ),
-                current=other.session_id == session.session_id,
+        infos = []
+        for other in stored:
+            current = other.session_id == session.session_id
+            active_ms = session.active_ms if current else other.last_activity_ms
+            # Its machine's clock said the one, the store's may have said the other.
+            connected_ms = other.record.connected_at_ms
+            infos.append(
+                SessionInfo(
+                    session_id=other.session_id,
+                    device_id=other.record.device_id,
+                    device_info=other.record.device_info,
+                    connected_at=timestamp(connected_ms),
+                    last_activity=timestamp(max(active_ms, connected_ms)),
+                    current=current,
+                )
             )
-            for other in stored
-        ]
+        return infos
 
     async def of_user(self, user_id: str) -> list[StoredSession]:
         """The same of any user, as the store has them."""

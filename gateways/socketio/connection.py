@@ -72,9 +72,13 @@ class Connection:
         #: This side has closed it, and takes no more packets.
         self._closing = False
         self._closed = asyncio.Event()
+        #: What the consumer hears at the end, unless the client said goodbye.
+        self._lost = LOST
         self._timer = self._loop.call_later(settings.ping_interval_ms / 1000, self._ping)
         #: Whether the next consumer is still to hear that its socket is there.
         self._begun = False
+        #: However often a client begins anew: unauthenticated it may not stay.
+        self._connect_by = self._loop.time() + settings.connect_timeout_seconds
         #: Binary packets that are still to come, and the one that they belong to.
         self._attachments = 0
         self._binary_frame = ""
@@ -111,7 +115,7 @@ class Connection:
     async def _connect(self) -> Auth | None:
         """Wait for a CONNECT packet to the namespace there is; None where the connection ends."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.connect_timeout_seconds):
+            async with asyncio.timeout_at(self._connect_by):
                 while (packet := await self._next_message()) is not None:
                     try:
                         if (auth := self._greeted(packet)) is not None:
@@ -164,7 +168,7 @@ class Connection:
         while True:
             packet = await self._next_message()
             if packet is None:
-                return GOODBYE if self.wire.goodbye and not self._closing else LOST
+                return GOODBYE if self.wire.goodbye and not self._closing else self._lost
             if (
                 isinstance(packet, str)
                 and packet.startswith(socketio.EVENT)
@@ -175,18 +179,16 @@ class Connection:
                 message = self._other(packet)
             except InvalidFrame:
                 # As Socket.IO's own server: a client that breaks the protocol is not argued with.
-                await self._close(CloseCode.PROTOCOL_ABUSE, "")
-                return LOST
+                await self._send_away(CloseCode.PROTOCOL_ABUSE, "")
+                return self._lost
             if message is not None:
                 return message
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close":
             code, reason = message["code"], message["reason"]
-            if code in TERMINAL_CODES:
-                # Without this packet the client would come back by itself.
-                self.wire.write([socketio.DISCONNECT.encode()])
-            await self._close(code, reason)
+            close = self._send_away if code in TERMINAL_CODES else self._close
+            await close(code, reason)
 
     @property
     def writable(self) -> asyncio.Event:
@@ -208,6 +210,12 @@ class Connection:
         self.wire.close_now(code, reason)
         self._end()
 
+    async def _send_away(self, code: int, reason: str) -> None:
+        # Without this packet the client would come back by itself.
+        self.wire.write([socketio.DISCONNECT.encode()])
+        self._lost = {**LOST, "code": code}
+        await self._close(code, reason)
+
     async def _close(self, code: int, reason: str) -> None:
         self._closing = True
         await self.wire.close(code, reason)
@@ -225,8 +233,7 @@ class Connection:
                 continue  # it was upgraded
             in_time = self._takes(packet)
             if self._pace.abused:
-                self.wire.write([socketio.DISCONNECT.encode()])
-                await self._close(CloseCode.TOO_MANY_CONNECTIONS, "This socket sends too much.")
+                await self._send_away(CloseCode.TOO_MANY_CONNECTIONS, "This socket sends too much.")
             elif isinstance(packet, bytes) or packet.startswith(engineio.MESSAGE):
                 if in_time or isinstance(packet, bytes) or not packet.startswith(UNSERVED):
                     return packet

@@ -69,28 +69,28 @@ def test_credentials_are_found_whether_admitted_or_not(registry: None) -> None:
     assert not found.service.admitted
 
 
-def test_holds(registry: None) -> None:
+def test_who_is_admitted(registry: None) -> None:
     key_hash = add("billing").key_hash
-    assert selectors.holds("billing", key_hash)
-    assert not selectors.holds("billing", "")
-    assert not selectors.holds("mailer", key_hash)
+    assert selectors.find_admitted("billing", key_hash)
+    assert not selectors.find_admitted("billing", "")
+    assert not selectors.find_admitted("mailer", key_hash)
     services.disable("billing", OPERATOR)
-    assert not selectors.holds("billing", key_hash)
+    assert not selectors.find_admitted("billing", key_hash)
     services.enable("billing", OPERATOR)
     services.rotate_key("billing", OPERATOR)
-    assert selectors.holds("billing", key_hash)
+    assert selectors.find_admitted("billing", key_hash)
     services.rotate_key("billing", OPERATOR)
-    assert not selectors.holds("billing", key_hash)
+    assert not selectors.find_admitted("billing", key_hash)
 
 
-def test_holds_no_longer_once_rejected_or_deleted(registry: None) -> None:
+def test_who_is_admitted_no_longer_once_rejected_or_deleted(registry: None) -> None:
     key_hash = add("billing").key_hash
     services.reject("billing", OPERATOR)
-    assert not selectors.holds("billing", key_hash)
+    assert not selectors.find_admitted("billing", key_hash)
     services.approve("billing", OPERATOR)
-    assert selectors.holds("billing", key_hash)
+    assert selectors.find_admitted("billing", key_hash)
     services.delete("billing", OPERATOR)
-    assert not selectors.holds("billing", key_hash)
+    assert not selectors.find_admitted("billing", key_hash)
 
 
 def test_lists(registry: None) -> None:

@@ -7,8 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from tests.e2e.client import connect_as, eventually, token
-from tests.e2e.conftest import Name
+from tests.e2e.client import connect_as, connect_service, eventually, token
+from tests.e2e.conftest import HERALD_KEY, Name
 from tests.e2e.gateways import ROOT, Deployment
 from tests.socketio.clients import installed
 
@@ -29,9 +29,13 @@ def documented(beginning: str) -> str:
 async def test_the_lossless_client_misses_nothing(
     deployment: Deployment, name: Name, tmp_path: Path
 ) -> None:
-    """Its gateway is killed, and what is sent meanwhile and after that comes to it once."""
+    """Its gateway is killed, and what is sent meanwhile and after that comes to it once. It goes on
+    from the newest message that has a place, which a broadcast has not.
+    """
     deployment.logs_stay_clean = False
+    deployment.variables = {"CUSTOM_SERVICES": f"herald:{HERALD_KEY}:news"}
     first, second = await asyncio.to_thread(deployment.start_pair)
+    internal = await asyncio.to_thread(deployment.start, "internal")
     packages = await asyncio.to_thread(installed)
     (tmp_path / "node_modules").symlink_to(packages / "node_modules")
     (tmp_path / "client.mjs").write_text(PRELUDE + documented("import { io }"))
@@ -55,6 +59,10 @@ async def test_the_lossless_client_misses_nothing(
                         await eventually(running, "the process to be there")
                         os.kill(first.node_pid, signal.SIGKILL)
                 lines += [(await client.stdout.readline()).decode().strip() for _ in range(5)]
+            async with connect_service(internal.internal_url, "herald", HERALD_KEY) as herald:
+                await herald.request("broadcast", {"message": "to all"})
+            assert (await client.stdout.readline()).decode().strip() == "undefined to all"
+            os.kill(first.node_pid, signal.SIGKILL)
             await alice.message(name("bob"), "end")
             assert (await client.stdout.readline()).decode().strip() == "16 end"
     finally:

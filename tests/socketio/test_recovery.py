@@ -105,6 +105,21 @@ async def test_a_client_that_got_nothing_yet_recovers(pair: Pair, node: Node, na
     assert texts(bob) == ["meanwhile"]
 
 
+async def test_a_fresh_token_keeps_recovery_going(pair: Pair, node: Node, name: Name) -> None:
+    auth = {"recovery": True, "token": token(name("bob"), lifetime_seconds=5)}
+    bob = node.open(at(pair.first), auth=auth, **QUICK)
+    await bob.given("connected")
+    await bob.ask("authenticate", {"token": token(name("bob"))})
+    with pair.deployment.store.client() as redis:
+        kept = [
+            redis.ttl(key)
+            for key in redis.scan_iter(f"{pair.deployment.prefix}recovery:*")
+            if name("bob").encode() in (redis.get(key) or b"")
+        ]
+    assert len(kept) == 1
+    assert kept[0] > 5
+
+
 async def test_who_does_not_ask_for_it_gets_one_argument_and_no_pid(
     pair: Pair, node: Node, name: Name
 ) -> None:

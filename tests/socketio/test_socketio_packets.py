@@ -169,10 +169,13 @@ async def test_acknowledgements_of_the_client_are_passed_over(
 async def test_a_malformed_acknowledgement_closes(
     gateways: GatewayProcess, transport: str, packet: str
 ) -> None:
+    """For good: the stock client would come back otherwise."""
     async with connected(transport, gateways.port) as raw:
         await sent_all(raw, packet)
         async with asyncio.timeout(5):
-            assert await is_closed(raw)
+            assert await rest(raw) == ["41"]
+        if isinstance(raw, RawWebSocket):
+            assert raw.socket.close_code == 4400
 
 
 # --- attachments ----------------------------------------------------------------------------------
@@ -236,6 +239,22 @@ async def test_who_does_not_authenticate_in_time_is_disconnected_for_good(
         assert await rest(raw) == ["41"]
         if isinstance(raw, RawWebSocket):
             assert raw.socket.close_code == 4401
+
+
+@both_transports
+async def test_who_begins_again_and_again_does_not_stay_either(
+    impatient: GatewayProcess, transport: str
+) -> None:
+    async with connected(transport, impatient.port) as raw:
+        with suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                while True:
+                    await raw.send("41")
+                    await raw.send("40")
+                    while not (packet := await raw.receive()).startswith("40"):
+                        if packet == "2":
+                            await raw.send("3")
+        assert await is_closed(raw)
 
 
 @both_transports

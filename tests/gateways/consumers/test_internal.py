@@ -242,21 +242,6 @@ async def test_authenticating_again_extends_the_session(gateway: Gateway) -> Non
         assert list(gateway.service_sessions) == [session]
 
 
-async def test_authenticating_again_brings_what_operators_changed(gateway: Gateway) -> None:
-    async with connect_service(gateway, "herald") as client:
-        await on_thread(
-            services.edit,
-            "herald",
-            OPERATOR,
-            service_type="late news",
-            description="",
-            metadata={"desk": 4},
-        )
-        await client.authenticate_service("herald")
-        pinged = (await client.request("ping"))["service"]
-        assert (pinged["type"], pinged["metadata"]) == ("late news", {"desk": 4})
-
-
 async def test_a_socket_stays_the_services_that_opened_it(gateway: Gateway) -> None:
     async with connect_service(gateway, "herald") as client:
         assert (await client.authenticate_service("bank"))["code"] == "forbidden"

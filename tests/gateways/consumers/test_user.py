@@ -117,7 +117,7 @@ async def test_a_gateway_that_cannot_start_closes_with_4503() -> None:
     sent: list[dict[str, Any]] = []
 
     async def start() -> Gateway:
-        raise StoreUnavailable("Redis is away.")
+        raise StoreUnavailable("Redis does not answer: " + "store.internal.example " * 10)
 
     async def receive() -> dict[str, Any]:
         return {"type": "websocket.connect"}
@@ -131,6 +131,7 @@ async def test_a_gateway_that_cannot_start_closes_with_4503() -> None:
         ("websocket.accept", None),
         ("websocket.close", 4503),
     ]
+    assert sent[1]["reason"] == "The gateway has not started yet."
 
 
 # --- frames ---------------------------------------------------------------------------------------
@@ -292,6 +293,29 @@ async def test_a_fresh_token_of_the_same_user_extends_the_session(gateway: Gatew
         other = await client.authenticate("bob")
         assert other["code"] == "forbidden"
         assert client.close_code is None
+
+
+async def test_a_session_that_is_extended_while_its_history_comes_claims_no_more_than_came(
+    gateway: Gateway,
+) -> None:
+    async with connect_as(gateway, "alice") as alice:
+        for number in range(120):
+            alice.request_soon("send_message", {"recipientIds": ["bob"], "message": str(number)})
+        last = alice.request_soon("ping")
+        await until(lambda: alice.reply(last) is not None)
+    async with connect(gateway) as bob:
+        for _ in range(2):
+            bob.request_soon("authenticate", {"token": token("bob")})
+        await bob.pushed("message", 120)
+        place, extended_at = 0, []
+        for frame in bob.frames:
+            if frame["event"] == "message":
+                place = frame["data"]["seq"]
+            elif frame["event"] == "connected":
+                assert frame["data"]["seq"] - frame["data"]["missed"] == place
+                extended_at.append(place)
+        assert len(extended_at) == 2
+        assert extended_at[1] < 120
 
 
 async def test_a_token_that_ends_is_announced_and_ends_its_session(

@@ -72,10 +72,10 @@ async def test_while_a_rotation_lasts_either_key_is_right_and_each_is_its_own(
 ) -> None:
     new_key = await on_thread(services.rotate_key, "herald", OPERATOR)
     old, new = [await registry.authenticate("herald", k, HERE) for k in (KEY, new_key)]
-    assert await registry.holds(old)
+    assert await registry.current(old)
     await on_thread(services.drop_previous_key, "herald", OPERATOR)
-    assert not await registry.holds(old)
-    assert await registry.holds(new)
+    assert not await registry.current(old)
+    assert await registry.current(new)
 
 
 async def test_a_session_holds_until_its_service_is_shut_out(
@@ -83,12 +83,12 @@ async def test_a_session_holds_until_its_service_is_shut_out(
 ) -> None:
     identity = await registry.authenticate("herald", KEY, HERE)
     for shut_out, let_in in ((services.disable, services.enable),) * 2:
-        assert await registry.holds(identity)
+        assert await registry.current(identity)
         await on_thread(shut_out, "herald", OPERATOR)
-        assert not await registry.holds(identity)
+        assert not await registry.current(identity)
         await on_thread(let_in, "herald", OPERATOR)
     await on_thread(services.delete, "herald", OPERATOR)
-    assert not await registry.holds(identity)
+    assert not await registry.current(identity)
 
 
 async def test_that_it_was_here_is_noted(herald: Service, registry: Registry) -> None:

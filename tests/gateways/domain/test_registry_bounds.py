@@ -120,7 +120,7 @@ async def test_no_number_of_keys_delays_the_news_that_a_service_is_disabled(
         for n in range(module.MAX_WAITING)
     ]
     await until(lambda: held.begun == 1 + module.KEY_THREADS)
-    assert await registry.holds(identity)
+    assert await registry.current(identity)
     with pytest.raises(Unavailable, match="Too many keys"):
         await registry.authenticate("herald", KEY, HERE)
     held.go.set()
@@ -147,7 +147,7 @@ async def test_a_database_that_is_away_is_unavailable_and_says_no_more(
     broken()
     for ask in (
         registry.authenticate("herald", KEY, HERE),
-        registry.holds(identity),
+        registry.current(identity),
         registry.services(),
         registry.types(),
         register(registry, "other"),

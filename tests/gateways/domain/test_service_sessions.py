@@ -102,10 +102,10 @@ async def test_who_is_shut_out_while_it_comes_in_does_not_slip_past(
     when: str,
 ) -> None:
     """Its key was found right already. Between the look and the notice there is no gap."""
-    real = gateway.registry.holds
+    real = gateway.registry.current
     looks = 0
 
-    async def holds(service: ServiceIdentity) -> bool:
+    async def current(service: ServiceIdentity) -> ServiceIdentity | None:
         nonlocal looks
         looks += 1
         held = await real(service) if when == "after it looked" else None
@@ -114,7 +114,7 @@ async def test_who_is_shut_out_while_it_comes_in_does_not_slip_past(
             gateway.service_sessions.on_changed("herald")
         return await real(service) if held is None else held
 
-    monkeypatch.setattr(gateway.registry, "holds", holds)
+    monkeypatch.setattr(gateway.registry, "current", current)
     async with connect_internal(gateway) as client:
         reply = await client.authenticate_service("herald")
         assert await client.closed() == 4403
@@ -128,8 +128,8 @@ async def test_who_is_shut_out_while_it_comes_in_does_not_slip_past(
     ("part", "error", "code"),
     [
         ("_store.open", StoreUnavailable(), "unavailable"),
-        ("_registry.holds", Unavailable("away"), "unavailable"),
-        ("_registry.holds", ZeroDivisionError(), "internal_error"),
+        ("_registry.current", Unavailable("away"), "unavailable"),
+        ("_registry.current", ZeroDivisionError(), "internal_error"),
     ],
 )
 async def test_what_could_not_begin_leaves_nothing_behind(
@@ -197,10 +197,10 @@ async def test_a_notice_ends_the_sessions_of_its_service_on_every_node(
 async def test_the_registry_is_asked_once_a_key_and_only_about_who_is_here(
     gateway: Gateway, herald: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = gateway.registry.holds
+    real = gateway.registry.current
     asked: list[str] = []
 
-    async def holds(service: ServiceIdentity) -> bool:
+    async def current(service: ServiceIdentity) -> ServiceIdentity | None:
         asked.append(service.name)
         return await real(service)
 
@@ -209,7 +209,7 @@ async def test_the_registry_is_asked_once_a_key_and_only_about_who_is_here(
         connect_service(gateway, "herald") as two,
         connect_service(gateway, "bank"),
     ):
-        monkeypatch.setattr(gateway.registry, "holds", holds)
+        monkeypatch.setattr(gateway.registry, "current", current)
         gateway.service_sessions.on_changed("elsewhere")
         gateway.service_sessions.on_changed("herald")
         await gateway.service_sessions.stop()
@@ -225,13 +225,34 @@ async def test_the_registry_is_asked_once_a_key_and_only_about_who_is_here(
         assert "service" in await two.request("ping")
 
 
+async def test_a_session_goes_on_as_what_operators_made_of_its_service(
+    gateway: Gateway, herald: Service
+) -> None:
+    await until(lambda: gateway.mailbox._noticing)
+    async with connect_service(gateway, "herald") as client:
+        await on_thread(
+            services.edit,
+            "herald",
+            OPERATOR,
+            service_type="late news",
+            description="",
+            metadata={"desk": 4},
+        )
+
+        async def is_known() -> bool:
+            pinged = (await client.request("ping"))["service"]
+            return (pinged["type"], pinged["metadata"]) == ("late news", {"desk": 4})
+
+        await until(is_known)
+
+
 async def test_a_registry_that_does_not_answer_ends_nobody(
     gateway: Gateway, herald: Service, monkeypatch: pytest.MonkeyPatch, unheard: Unheard
 ) -> None:
     async with connect_service(gateway, "herald") as client:
         await unheard(services.disable)
         with monkeypatch.context() as patch:
-            patch.setattr(gateway.registry, "holds", fail(Unavailable("away")))
+            patch.setattr(gateway.registry, "current", fail(Unavailable("away")))
             gateway.service_sessions.on_changed("herald")
             await gateway.service_sessions.reconcile()
             await gateway.service_sessions.stop()
