@@ -30,6 +30,10 @@ LATER: Final = CloseCode.UNAVAILABLE
 PACE_EXTENSION: Final = "scarfall.pace"
 
 
+#: What sums of a clock's seconds are wrong by, and more: a full bucket has its last token, too.
+ROUNDING_SECONDS: Final = 1e-6
+
+
 class Bucket:
     """Tokens of one process. Kept as the moment at which it is full again (the generic cell rate
     algorithm, ITU-T I.371), so that nothing has to fill it. What is larger than a bucket takes a
@@ -46,7 +50,8 @@ class Bucket:
     def wait(self) -> float:
         """In how many seconds there is a token; 0.0: now."""
         now = time.monotonic()
-        return max(max(self._full_at, now) + self._token_seconds - now - self._rate.seconds, 0.0)
+        missing = max(self._full_at, now) + self._token_seconds - now - self._rate.seconds
+        return missing if missing > ROUNDING_SECONDS else 0.0
 
     def take(self, tokens: int = 1) -> float:
         """Take so many, or none where there are too few. Returns 0.0, or in how many seconds there
@@ -55,7 +60,7 @@ class Bucket:
         now = time.monotonic()
         full_at = max(self._full_at, now) + min(tokens, self._rate.count) * self._token_seconds
         missing = full_at - now - self._rate.seconds
-        if missing > 0:
+        if missing > ROUNDING_SECONDS:
             return missing
         self._full_at = full_at
         return 0.0

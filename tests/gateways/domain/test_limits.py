@@ -52,6 +52,16 @@ def test_a_bucket_gives_what_it_holds_and_then_one_by_one(clock: Clock) -> None:
     assert bucket.take() > 0
 
 
+@pytest.mark.parametrize("rate", [Rate(1, 3600), Rate(3, 7), Rate(30, 10), Rate(300, 0.7)])
+def test_a_bucket_gives_its_last_token_whatever_the_clock_says(clock: Clock, rate: Rate) -> None:
+    for number in range(300):
+        clock.now = 1000 + number * 1234.567891
+        bucket = Bucket(rate)
+        for _ in range(rate.count):
+            assert (bucket.wait(), bucket.take()) == (0.0, 0.0)
+        assert bucket.take() > 0
+
+
 def test_what_is_larger_than_a_bucket_takes_a_full_one(clock: Clock) -> None:
     bucket = Bucket(Rate(4, 8))
     assert bucket.take(100) == 0.0
