@@ -156,6 +156,13 @@ MAX_MESSAGE_BYTES: int = _given["MAX_MESSAGE_BYTES"]
 MAX_RECIPIENTS: int = _given["MAX_RECIPIENTS"]
 MAX_OUTBOUND_BYTES: int = _given["MAX_OUTBOUND_BYTES"]
 RECONCILE_INTERVAL: float = _given["RECONCILE_INTERVAL"]
+# Whoever is sent more than this is closed, and comes back for the same message.
+if MAX_OUTBOUND_BYTES < MAX_MESSAGE_BYTES + 1024:
+    raise BadVariable(
+        "MAX_OUTBOUND_BYTES",
+        f"{MAX_OUTBOUND_BYTES} with MAX_MESSAGE_BYTES {MAX_MESSAGE_BYTES}",
+        "1024 more than that, or more",
+    )
 # A message a little too large is answered `too_large`; far beyond this bound the server
 # closes the socket with 1009. JSON may escape each byte, and an id of a recipient takes 140.
 MAX_FRAME_BYTES: int = 2 * MAX_MESSAGE_BYTES + 140 * MAX_RECIPIENTS
@@ -273,8 +280,15 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 5,
     }
 else:
-    # Seconds. A server that is gone would be waited for as long as the kernel likes.
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    # A server that is gone would be waited for as long as the kernel likes: a quarter of an hour for
+    # what was sent, two hours for an answer. In seconds, but for the last (libpq, "Parameter Key Words").
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 10_000,
+    } | DATABASES["default"].get("OPTIONS", {})
 
 # Each call of the layer's ends within REDIS_TIMEOUT and is never made a second time: a publish that
 # timed out may have arrived.

@@ -51,8 +51,6 @@ def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
     if settings.TLS_CERT is not None:
         _check_certificate()
     with ExitStack() as stack:
-        _make_metrics_dir(gateways)
-        stack.callback(_remove_metrics_dir)
         processes: list[GatewayProcess] = []
         if "user" in gateways:
             listener = stack.enter_context(listen("PORT", settings.HOST, settings.PORT))
@@ -71,6 +69,9 @@ def serve(gateways: Sequence[str], migrate: Step, ready: Step) -> None:
             processes.append(GatewayProcess("internal", "internal", listener))
         if settings.REDIS_EMBEDDED:
             stack.enter_context(locked(settings.DATA_DIR))
+        # Not before: another server may be running, whose sockets these are.
+        _make_metrics_dir(gateways)
+        stack.callback(_remove_metrics_dir)
         migrate()
         asyncio.run(_supervise(processes, ready))
 

@@ -97,6 +97,29 @@ def test_tls_wants_both_files_and_one_process(
     assert load(tmp_path, "TLS_CERT", JWT_SECRET=SECRET, **variables).startswith(said)
 
 
+def test_a_reader_has_room_for_the_largest_message(tmp_path: Path) -> None:
+    variables = {"JWT_SECRET": SECRET, "MAX_MESSAGE_BYTES": "1048576"}
+    said = load(tmp_path, "MAX_OUTBOUND_BYTES", **variables)
+    assert said.startswith("MAX_OUTBOUND_BYTES: 1048576 with MAX_MESSAGE_BYTES 1048576;")
+    enough = 1048576 + 1024
+    variables["MAX_OUTBOUND_BYTES"] = str(enough)
+    assert load(tmp_path, "MAX_OUTBOUND_BYTES", **variables) == [enough]
+
+
+def test_a_database_server_that_vanishes_is_not_waited_for(tmp_path: Path) -> None:
+    (databases,) = load(
+        tmp_path,
+        "DATABASES",
+        JWT_SECRET=SECRET,
+        DATABASE_URL="postgres://me@db/scarfall?keepalives_idle=60&sslmode=require",
+    )
+    options = databases["default"]["OPTIONS"]
+    assert options["tcp_user_timeout"] == 10_000
+    assert options["keepalives_interval"] * options["keepalives_count"] == 10
+    assert options["sslmode"] == "require"
+    assert int(options["keepalives_idle"]) == 60
+
+
 def test_debug_has_a_well_known_secret(tmp_path: Path) -> None:
     (secret,) = load(tmp_path, "JWT_SECRET", DEBUG="true")
     assert len(secret) >= 32

@@ -132,6 +132,19 @@ def test_a_gateway_that_dies_again_and_again_ends_the_server(serve: Serve) -> No
     assert server.left() == []
 
 
+def test_one_that_cannot_start_leaves_the_running_one_its_metrics(
+    manage: Manage, serve: Serve
+) -> None:
+    server = serve()
+    metrics = [p.name for p in (manage.directory / "var" / "metrics").iterdir()]
+    assert len(metrics) == 2
+    code, _, err = manage.run("serve")
+    assert code == 1
+    assert "already in use" in err
+    assert [p.name for p in (manage.directory / "var" / "metrics").iterdir()] == metrics
+    server.stop()
+
+
 def test_valkey_that_dies_is_started_again(serve: Serve) -> None:
     server = serve()
     (victim,) = server.children("valkey-server")
