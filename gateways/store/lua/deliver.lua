@@ -79,8 +79,12 @@ local stride = repeat_ms > 0 and 4 or 3
 for i = 1, #KEYS, stride do
   local got = stride == 4 and KEYS[i + 3] or nil
   local stored, answer = pcall(deliver, KEYS[i], KEYS[i + 1], KEYS[i + 2], got)
-  if not stored and string.find(tostring(answer.err or answer), 'READONLY', 1, true) then
-    return redis.error_reply('READONLY The server takes no writes.') -- from anybody
+  if not stored then
+    local why = tostring(answer.err or answer)
+    for _, kind in ipairs({'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS'}) do
+      -- The server takes nobody's writes now: that is no recipient's failure.
+      if string.find(why, kind, 1, true) then return redis.error_reply(kind .. ' It takes no writes now.') end
+    end
   end
   answers[#answers + 1] = stored and answer or '0'
 end

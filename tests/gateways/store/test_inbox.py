@@ -352,17 +352,35 @@ async def test_a_recipient_with_a_broken_key_fails_alone_and_leaves_no_hole(
     assert await inbox.seqs("broken") == list(range(1, mended.seq + 1))
 
 
-async def test_a_server_that_takes_no_writes_fails_nobody(own_valkey: Valkey, keys: Keys) -> None:
+@pytest.mark.parametrize(
+    ("refuse", "accept", "kind"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "READONLY"),
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "OOM"),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            ("CONFIG", "SET", "min-replicas-to-write", "0"),
+            "NOREPLICAS",
+        ),
+    ],
+)
+async def test_a_server_that_takes_no_writes_fails_nobody(
+    own_valkey: Valkey,
+    keys: Keys,
+    refuse: tuple[str, ...],
+    accept: tuple[str, ...],
+    kind: str,
+) -> None:
     """It is unavailable, which is another thing: all may be sent again."""
     redis = connect(Place.of(own_valkey.url), timeout_seconds=5)
     batcher = Batcher(redis, timeout_seconds=5)
     inbox = Inbox(batcher, keys)
     await inbox.deliver("bob")
     with own_valkey.client() as server:
-        server.execute_command("REPLICAOF", "127.0.0.1", "1")
-        with pytest.raises(StoreUnavailable, match="READONLY"):
+        server.execute_command(*refuse)
+        with pytest.raises(StoreUnavailable, match=kind):
             await inbox.deliver("bob", "carol")
-        server.execute_command("REPLICAOF", "NO", "ONE")
+        server.execute_command(*accept)
     assert [outcome.seq for outcome in await inbox.deliver("bob", "carol")] == [2, 1]
     await batcher.close()
 
