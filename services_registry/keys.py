@@ -12,7 +12,7 @@ later one, 600 ms for a wrong key or an unknown service.
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from threading import Lock
 from typing import Final
@@ -58,13 +58,22 @@ def find(key: str, key_hashes: Sequence[str]) -> str | None:
     return None
 
 
+def first_fitting(key: str, key_hashes: Iterable[str]) -> str | None:
+    """Which of the hashes is the key's. Unlike `find` it takes the longer the more it tries: for a
+    boot, where nobody guesses. Each blocks for as long as a slow hash takes, empty ones not at all.
+    """
+    tried = dict.fromkeys(key_hash for key_hash in key_hashes if key_hash)
+    return next((key_hash for key_hash in tried if check_password(key, key_hash)), None)
+
+
 def environment_digest(name: str, key: str) -> str:
     """Tells at a boot whether the environment still gives a service the key that it gave last.
 
-    A slow hash would tell as well, at 300 ms a service and boot. This is quick, so it is keyed:
-    without the deployment's SECRET_KEY nobody can try keys on it. Whoever has SECRET_KEY has the
-    machine that holds CUSTOM_SERVICES too, in most cases; still a key there should be long enough
-    not to be guessed. It never lets anyone in.
+    A slow hash tells as well, at 300 ms a service and boot: it is asked where this does not match,
+    for that may be SECRET_KEY's doing. This is quick, so it is keyed: without the deployment's
+    SECRET_KEY nobody can try keys on it. Whoever has SECRET_KEY has the machine that holds
+    CUSTOM_SERVICES too, in most cases; still a key there should be long enough not to be guessed.
+    It never lets anyone in.
     """
     return salted_hmac(f"{__name__}.environment.{name}", key, algorithm="sha256").hexdigest()
 

@@ -39,8 +39,16 @@ class Service(models.Model):
     #: The key before the last rotation, good until it is dropped: a service's machines change over
     #: one by one.
     previous_key_hash = models.CharField(max_length=256, blank=True)
-    #: Which key the environment gave last; empty where it never named the service.
+    #: Which key the environment gave last; empty where it never named the service. The digest is
+    #: quick and depends on SECRET_KEY; the hash is slow, holds under any, and lets nobody in.
     environment_digest = models.CharField(max_length=64, blank=True, editable=False)
+    environment_key_hash = models.CharField(
+        max_length=256,
+        blank=True,
+        default="",
+        db_default="",  # For processes of the version before, while machines are restarted in turn.
+        editable=False,
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -65,9 +73,12 @@ class Service(models.Model):
         return [key_hash for key_hash in (self.key_hash, self.previous_key_hash) if key_hash]
 
     @property
-    def key_state(self) -> str:
-        """Changes with the keys, and tells nothing of them: what somebody saw who changes a key."""
-        return sha256(f"{self.key_hash} {self.previous_key_hash}".encode()).hexdigest()[:16]
+    def fingerprint(self) -> str:
+        """Changes with the state and the keys, and tells nothing of these: what somebody saw who
+        decides.
+        """
+        decided = f"{self.approval} {self.enabled} {self.key_hash} {self.previous_key_hash}"
+        return sha256(decided.encode()).hexdigest()[:16]
 
     @property
     def state(self) -> str:

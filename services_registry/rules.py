@@ -38,6 +38,12 @@ def check_key(key: str) -> None:
         )
 
 
+def check_environment_key(key: str) -> None:
+    """Any length that can authenticate: the deployment's own keys may be short."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not _is_text(key):
+        raise InvalidService(f"serviceKey: expected at most {MAX_KEY_LENGTH} characters")
+
+
 def check_type(service_type: str) -> None:
     """Whether it is one at all; `check_type_is_allowed` is for those that may choose."""
     if not 1 <= len(service_type) <= MAX_TYPE_LENGTH or not service_type.isprintable():

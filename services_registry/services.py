@@ -3,6 +3,10 @@ else.
 
 Each is one transaction, leaves an audit row, and has its notice sent after commit; one that changes
 nothing leaves neither. They block, so a gateway calls them on a thread.
+
+`seen` is the service's `fingerprint` that an operator decided on. Where it is another by now,
+Outdated is raised and nothing was done: a stale page does not undo what somebody else decided
+meanwhile, and a double click rotates a key once. Who passes none decides on whatever there is.
 """
 
 import socket
@@ -80,103 +84,100 @@ def bring_in(name: str, key: str, *, service_type: str, description: str) -> Non
     InvalidService.
 
     Idempotent, any number of processes at once. Where it is there already, what operators decided
-    about it stands, their change of its key included, until the environment gives another key.
+    about it stands, their change of its key included, until the environment gives another key:
+    whatever SECRET_KEY is by then.
     """
     rules.check_name(name)
+    rules.check_environment_key(key)
     rules.check_type(service_type)
     rules.check_description(description)
     digest = keys.environment_digest(name, key)
-    found = Service.objects.filter(name=name).first()
-    if found is not None and found.environment_digest == digest:
-        return
-    # The digest changes with SECRET_KEY too: whether the key itself did, its slow hash tells.
-    fitting = keys.find(key, found.key_hashes) if found is not None else None
-    key_hash = fitting or keys.hash_key(key)
-    with _one_newcomer_at_a_time():
-        service = _find_for_update(name)
-        if service is None:
-            service = Service.objects.create(
-                name=name,
-                type=service_type,
-                description=description,
-                origin=Service.Origin.ENVIRONMENT,
-                key_hash=key_hash,
-                environment_digest=digest,
-            )
-            _record(service, Kind.REGISTERED, ENVIRONMENT)
+    while True:
+        found = Service.objects.filter(name=name).first()
+        if found and found.environment_digest == digest and found.environment_key_hash:
+            return  # Rows from before 0003 lack the hash: while the digest fits, it is added.
+        # Slow, so before anything is locked; what is locked must still be what was judged.
+        judged = _hashes_of(found)
+        fitting = keys.first_fitting(key, judged)
+        key_hash = fitting or keys.hash_key(key)
+        with _one_newcomer_at_a_time():
+            service = _find_for_update(name)
+            if _hashes_of(service) != judged:
+                continue  # Another process was quicker, or an operator.
+            if service is None:
+                service = Service.objects.create(
+                    name=name,
+                    type=service_type,
+                    description=description,
+                    origin=Service.Origin.ENVIRONMENT,
+                    key_hash=key_hash,
+                    environment_digest=digest,
+                    environment_key_hash=key_hash,
+                )
+                _record(service, Kind.REGISTERED, ENVIRONMENT)
+                return
+            if digest != service.environment_digest and fitting != service.environment_key_hash:
+                _take_over(service, key_hash)
+            service.environment_digest, service.environment_key_hash = digest, key_hash
+            service.save()
             return
-        if service.environment_digest == digest:
-            return  # Another process was quicker.
-        service.environment_digest = digest
-        if key_hash not in service.key_hashes:
-            service.key_hash, service.previous_key_hash = key_hash, ""
-            _record(service, Kind.KEY_CHANGED, ENVIRONMENT, "replaced")
-            notices.send_after_commit(name)
-        if service.approval == Service.Approval.PENDING:
-            _approve(service, ENVIRONMENT)
-            _record(service, Kind.APPROVED, ENVIRONMENT)
-            notices.send_after_commit(name)
-        service.save()
 
 
-def approve(name: str, actor: Actor) -> Service:
-    """It may authenticate from its next try on."""
-    with _changed(name, Kind.APPROVED, actor) as service:
+def approve(name: str, actor: Actor, *, seen: str | None = None) -> Service:
+    """It may authenticate from its next try on. Raises UnknownService, Outdated."""
+    with _changed(name, Kind.APPROVED, actor, seen=seen) as service:
         if service.approval != Service.Approval.APPROVED:
             _approve(service, actor)
     return service
 
 
-def reject(name: str, actor: Actor) -> Service:
-    """Its sessions end everywhere."""
-    with _changed(name, Kind.REJECTED, actor) as service:
+def reject(name: str, actor: Actor, *, seen: str | None = None) -> Service:
+    """Its sessions end everywhere. Raises UnknownService, Outdated."""
+    with _changed(name, Kind.REJECTED, actor, seen=seen) as service:
         service.approval = Service.Approval.REJECTED
         service.approved_by_id = service.approved_at = None
     return service
 
 
-def enable(name: str, actor: Actor) -> Service:
-    with _changed(name, Kind.ENABLED, actor) as service:
+def enable(name: str, actor: Actor, *, seen: str | None = None) -> Service:
+    """Raises UnknownService, Outdated."""
+    with _changed(name, Kind.ENABLED, actor, seen=seen) as service:
         service.enabled = True
     return service
 
 
-def disable(name: str, actor: Actor) -> Service:
-    """Its sessions end everywhere."""
-    with _changed(name, Kind.DISABLED, actor) as service:
+def disable(name: str, actor: Actor, *, seen: str | None = None) -> Service:
+    """Its sessions end everywhere. Raises UnknownService, Outdated."""
+    with _changed(name, Kind.DISABLED, actor, seen=seen) as service:
         service.enabled = False
     return service
 
 
 def rotate_key(name: str, actor: Actor, *, seen: str | None = None) -> str:
     """A new key, returned this once. The one before stays good until `drop_previous_key`, or until
-    the next rotation.
-
-    `seen` is the `key_state` that it was decided on: a double click rotates once. Raises Outdated.
+    the next rotation. Raises UnknownService, Outdated.
     """
     key = keys.generate()
     key_hash = keys.hash_key(key)
-    with _changed(name, Kind.KEY_CHANGED, actor, "rotated") as service:
-        _check_seen(service, seen)
+    with _changed(name, Kind.KEY_CHANGED, actor, "rotated", seen=seen) as service:
         service.previous_key_hash, service.key_hash = service.key_hash, key_hash
     return key
 
 
-def drop_previous_key(name: str, actor: Actor) -> Service:
-    """Sessions that authenticated with it end everywhere."""
-    with _changed(name, Kind.KEY_DROPPED, actor) as service:
+def drop_previous_key(name: str, actor: Actor, *, seen: str | None = None) -> Service:
+    """Sessions that authenticated with it end everywhere. Raises UnknownService, Outdated."""
+    with _changed(name, Kind.KEY_DROPPED, actor, seen=seen) as service:
         service.previous_key_hash = ""
     return service
 
 
 def replace_key(name: str, key: str, actor: Actor, *, seen: str | None = None) -> Service:
-    """Another key, and no way back to the one before: its sessions end everywhere. `seen` as in
-    `rotate_key`. Raises InvalidService, Outdated.
+    """Another key, and no way back to the one before: its sessions end everywhere. Raises
+    InvalidService, UnknownService, Outdated.
     """
     rules.check_key(key)
     key_hash = keys.hash_key(key)
-    with _changed(name, Kind.KEY_CHANGED, actor, "replaced") as service:
-        _check_seen(service, seen)
+    with _changed(name, Kind.KEY_CHANGED, actor, "replaced", seen=seen) as service:
         service.key_hash, service.previous_key_hash = key_hash, ""
     return service
 
@@ -217,12 +218,16 @@ def note_authentication(name: str) -> None:
 
 
 @contextmanager
-def _changed(name: str, kind: Kind, actor: Actor, detail: str = "") -> Iterator[Service]:
+def _changed(
+    name: str, kind: Kind, actor: Actor, detail: str = "", *, seen: str | None = None
+) -> Iterator[Service]:
     """One service, locked. What its caller changes is saved, recorded and announced. Raises
-    UnknownService.
+    UnknownService, Outdated.
     """
     with transaction.atomic():
         service = _get_for_update(name)
+        if seen not in (None, service.fingerprint):
+            raise Outdated(f"{name} was changed meanwhile: nothing was done.")
         before = dict(vars(service))
         yield service
         changed = [field for field, value in vars(service).items() if value != before[field]]
@@ -230,6 +235,23 @@ def _changed(name: str, kind: Kind, actor: Actor, detail: str = "") -> Iterator[
             service.save(update_fields=changed)
             _record(service, kind, actor, detail)
             notices.send_after_commit(name)
+
+
+def _hashes_of(service: Service | None) -> list[str]:
+    """What `bring_in` judges a key by; first that of the key which the environment gave last."""
+    return [service.environment_key_hash, *service.key_hashes] if service else []
+
+
+def _take_over(service: Service, key_hash: str) -> None:
+    """The environment gives it another key than before, and so vouches for it."""
+    if key_hash not in service.key_hashes:
+        service.key_hash, service.previous_key_hash = key_hash, ""
+        _record(service, Kind.KEY_CHANGED, ENVIRONMENT, "replaced")
+        notices.send_after_commit(service.name)
+    if service.approval == Service.Approval.PENDING:
+        _approve(service, ENVIRONMENT)
+        _record(service, Kind.APPROVED, ENVIRONMENT)
+        notices.send_after_commit(service.name)
 
 
 def _approve(service: Service, actor: Actor) -> None:
@@ -266,11 +288,6 @@ def _one_newcomer_at_a_time() -> Iterator[None]:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(hashtext('services_registry'))")
         yield
-
-
-def _check_seen(service: Service, key_state: str | None) -> None:
-    if key_state not in (None, service.key_state):
-        raise Outdated(f"The key of {service.name} was changed meanwhile: nothing was done.")
 
 
 def _check_room(name: str) -> None:

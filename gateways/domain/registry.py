@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from django.db import DatabaseError, close_old_connections
 
-from gateways.domain.limits import too_much
+from gateways.domain.limits import peer_of, too_much
 from gateways.domain.refusals import Refusals
 from gateways.protocol.errors import (
     AuthenticationFailed,
@@ -48,7 +48,7 @@ class Registry:
         failed_authentications: Rate | None,
         registrations: Rate | None,
     ) -> None:
-        """Rates are for each address; None: as many as it likes."""
+        """Rates are for each address, of IPv6 each /64; None: as many as it likes."""
         self._limits = limits
         self._timeout_seconds = timeout_seconds
         self._key_seconds = key_timeout_seconds
@@ -71,8 +71,11 @@ class Registry:
         await self._take("authentication", address, self._failed_authentications)
         try:
             service = _admit(await self._find(name, key))
-        except AuthenticationFailed:
+        except AuthenticationFailed as failure:
             self._refusals.note(name, address)
+            # Whose key was right guesses nothing: others at its address do not pay for it.
+            if failure.code == Forbidden.code:
+                await self._put_back("authentication", address, self._failed_authentications)
             raise
         except Unavailable:
             await self._put_back("authentication", address, self._failed_authentications)
@@ -144,13 +147,13 @@ class Registry:
     async def _take(self, name: str, address: str, rate: Rate | None) -> None:
         if rate is None:
             return
-        wait_ms = await self._limits.take(name, address, rate)
+        wait_ms = await self._limits.take(name, peer_of(address), rate)
         if wait_ms:
             raise too_much(name, f"Too many {name} attempts.", wait_ms / 1000)
 
     async def _put_back(self, name: str, address: str, rate: Rate | None) -> None:
         if rate is not None:
-            await self._limits.put_back(name, address, rate)
+            await self._limits.put_back(name, peer_of(address), rate)
 
     async def _find(self, name: str, key: str) -> Credentials | None:
         """Sessions of one service that come at once share one check."""

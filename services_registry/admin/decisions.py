@@ -5,6 +5,7 @@ POST; whether for one service or for many.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -33,14 +34,14 @@ class Decision:
     permission: str
     #: Whether there is anything to decide.
     fits: Callable[[Service], bool]
-    #: Returns a new key where there is one. Raises RegistryError.
+    #: Takes what was seen of it; returns a new key where there is one. Raises RegistryError.
     carry_out: Callable[[Service, Actor, str], str | None]
     danger: bool = False
 
 
-def _of_state(change: Callable[[str, Actor], object]) -> Callable[[Service, Actor, str], None]:
-    def carry_out(service: Service, actor: Actor, _seen: str) -> None:
-        change(service.name, actor)
+def _by(change: Callable[..., Service]) -> Callable[[Service, Actor, str], None]:
+    def carry_out(service: Service, actor: Actor, seen: str) -> None:
+        change(service.name, actor, seen=seen)
 
     return carry_out
 
@@ -62,7 +63,7 @@ APPROVE: Final = Decision(
     "was approved",
     "approve",
     lambda service: service.approval != Approval.APPROVED,
-    _of_state(services.approve),
+    _by(services.approve),
 )
 REJECT: Final = Decision(
     "reject",
@@ -71,7 +72,7 @@ REJECT: Final = Decision(
     "was rejected",
     "approve",
     lambda service: service.approval != Approval.REJECTED,
-    _of_state(services.reject),
+    _by(services.reject),
     danger=True,
 )
 ENABLE: Final = Decision(
@@ -81,7 +82,7 @@ ENABLE: Final = Decision(
     "was enabled",
     "change",
     lambda service: not service.enabled,
-    _of_state(services.enable),
+    _by(services.enable),
 )
 DISABLE: Final = Decision(
     "disable",
@@ -90,7 +91,7 @@ DISABLE: Final = Decision(
     "was disabled",
     "change",
     lambda service: service.enabled,
-    _of_state(services.disable),
+    _by(services.disable),
     danger=True,
 )
 ROTATE_KEY: Final = Decision(
@@ -110,7 +111,7 @@ DROP_KEY: Final = Decision(
     "lost its previous key",
     "change",
     lambda service: bool(service.previous_key_hash),
-    _of_state(services.drop_previous_key),
+    _by(services.drop_previous_key),
     danger=True,
 )
 REPLACE_KEY: Final = Decision(
@@ -141,15 +142,20 @@ def actor(request: HttpRequest) -> Actor:
 def ask(
     request: HttpRequest, model_admin: ModelAdmin, decision: Decision, chosen: Sequence[Service]
 ) -> HttpResponse:
-    """The question, to be answered by a POST to the decision's own URL."""
+    """The question, to be answered by a POST to the decision's own URL. Its query says what was
+    seen of each service: whoever answers decides on that, not on what became of it meanwhile.
+    """
+    address = reverse("admin:services_registry_decide", args=[decision.name])
+    fitting = [service for service in chosen if decision.fits(service)]
+    seen = {str(service.pk): service.fingerprint for service in fitting}
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,
         "title": f"{decision.title}?",
         "decision": decision,
-        "fitting": [service for service in chosen if decision.fits(service)],
+        "fitting": fitting,
         "others": [service for service in chosen if not decision.fits(service)],
-        "action": reverse("admin:services_registry_decide", args=[decision.name]),
+        "action": f"{address}?{urlencode(seen)}",
         "back": _back(chosen),
     }
     return TemplateResponse(request, "registry/decision.html", context)
@@ -163,7 +169,7 @@ def carry_out(
         if not decision.fits(service):
             continue
         try:
-            key = decision.carry_out(service, actor(request), request.POST.get("seen", ""))
+            key = decision.carry_out(service, actor(request), request.GET.get(str(service.pk), ""))
         except RegistryError as error:
             messages.error(request, str(error))
             continue

@@ -23,6 +23,8 @@ from services_registry.admin.gateways import live_sessions
 from services_registry.errors import RegistryError
 from services_registry.models import Service
 
+#: What a list may not be filtered by: whoever views it could read them out, a character at a time.
+SECRETS = {"key_hash", "previous_key_hash", "environment_digest", "environment_key_hash"}
 STATES = {"pending": "warning", "enabled": "success", "disabled": "danger", "rejected": "danger"}
 
 
@@ -76,6 +78,11 @@ class ServiceAdmin(ModelAdmin):
 
     def has_approve_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
         return request.user.has_perm("services_registry.approve_service")
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        if lookup.partition("__")[0] in SECRETS:
+            return False
+        return bool(super().lookup_allowed(lookup, value, request))
 
     # --- what is shown ----------------------------------------------------------------------------
 
@@ -178,7 +185,9 @@ class ServiceAdmin(ModelAdmin):
         ]
 
     def decide(self, request: HttpRequest, name: str) -> HttpResponse:
-        """GET asks, POST does; `service` is each service's primary key."""
+        """GET asks, POST does; `service` is each service's primary key, and a POST's query what was
+        seen of it.
+        """
         decision = decisions.ALL.get(name)
         if decision is None:
             raise Http404

@@ -102,6 +102,14 @@ def test_threads_do_not_disturb_each_other(
     assert len(keys._remembered) == 2
 
 
+def test_a_boot_pays_for_what_it_tries(hashes_made: HashesMade) -> None:
+    key_hash, other = keys.hash_key(KEY), keys.hash_key("another key")
+    assert keys.first_fitting(KEY, [other, key_hash]) == key_hash
+    assert keys.first_fitting(KEY, ["", other]) is None
+    for case, cost in (([], 0), (["", ""], 0), ([key_hash, other], 1), ([other, other], 1)):
+        assert hashes_made(partial(keys.first_fitting, KEY, case)) == cost
+
+
 def test_an_environments_digest_is_of_name_key_and_secret(settings: Settings) -> None:
     digest = keys.environment_digest("billing", KEY)
     assert digest == keys.environment_digest("billing", KEY)

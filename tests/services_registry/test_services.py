@@ -7,7 +7,13 @@ from django.db import transaction
 from pytest_django.fixtures import Settings
 
 from services_registry import keys, notices, selectors, services
-from services_registry.errors import InvalidService, LimitReached, NameTaken, UnknownService
+from services_registry.errors import (
+    InvalidService,
+    LimitReached,
+    NameTaken,
+    Outdated,
+    UnknownService,
+)
 from services_registry.models import Service, ServiceEvent
 from services_registry.services import Actor
 
@@ -125,7 +131,7 @@ class TestRegister:
             register("mailer")
 
 
-Change = Callable[[str, Actor], object]
+Change = Callable[..., object]
 
 
 class TestChanges:
@@ -172,6 +178,41 @@ class TestChanges:
                 change(name, OPERATOR)
         assert events() == []
         assert announced == []
+
+    @pytest.mark.parametrize(
+        ("meanwhile", "change"),
+        [
+            (services.reject, services.approve),
+            (services.approve, services.reject),
+            (services.reject, services.enable),
+            (services.reject, services.disable),
+            (services.rotate_key, services.drop_previous_key),
+            (services.rotate_key, services.rotate_key),
+            (services.disable, services.rotate_key),
+        ],
+    )
+    def test_what_was_seen_must_still_be_so(
+        self, settings: Settings, announced: list[str], meanwhile: Change, change: Change
+    ) -> None:
+        settings.REQUIRE_SERVICE_APPROVAL = True
+        seen = register(origin=Origin.REGISTRATION).fingerprint
+        meanwhile("billing", Actor("before"))
+        announced.clear()
+        before = selectors.get("billing"), events()
+        with pytest.raises(Outdated, match="billing was changed meanwhile: nothing was done"):
+            change("billing", OPERATOR, seen=seen)
+        after = selectors.get("billing")
+        assert (vars(after) | {"_state": 0}) == (vars(before[0]) | {"_state": 0})
+        assert events() == before[1]
+        assert announced == []
+        change("billing", OPERATOR, seen=after.fingerprint)
+        change("billing", OPERATOR)
+
+    def test_what_operators_do_not_decide_outdates_nothing(self) -> None:
+        seen = register().fingerprint
+        services.note_authentication("billing")
+        services.edit("billing", OPERATOR, service_type="x", description="y", metadata={"z": 1})
+        assert services.disable("billing", OPERATOR, seen=seen).fingerprint != seen
 
     def test_admission(self) -> None:
         register()

@@ -21,7 +21,7 @@ from services_registry.models import Service
 from tests.gateways.consumers.client import until
 from tests.gateways.domain.conftest import MakeRegistry
 from tests.gateways.domain.registries import HERE, THERE, WRONG, refusal, register
-from tests.gateways.services import KEY, Held
+from tests.gateways.services import KEY, Held, on_thread
 
 pytestmark = pytest.mark.usefixtures("services_database")
 
@@ -48,6 +48,39 @@ async def test_who_gets_in_may_come_as_often_as_it_likes(
     for _ in range(5):
         await registry.authenticate("herald", KEY, HERE)
     await refusal(registry, "herald", WRONG)
+
+
+@pytest.mark.parametrize(
+    ("approval", "enabled"), [("pending", True), ("rejected", True), ("approved", False)]
+)
+async def test_who_waits_with_the_right_key_uses_up_nothing_of_its_address(
+    herald: Service, make_registry: MakeRegistry, approval: str, enabled: bool
+) -> None:
+    registry = await make_registry(failed_authentications=Rate(1, 3600))
+    herald.approval, herald.enabled = approval, enabled
+    await on_thread(herald.save)
+    for _ in range(3):
+        assert (await refusal(registry, "herald"))[1] == "forbidden"
+    assert (await refusal(registry, "herald", WRONG))[1] == "unauthenticated"
+    with pytest.raises(RateLimited):
+        await registry.authenticate("herald", KEY, HERE)
+
+
+async def test_an_address_of_ipv6_is_its_64(herald: Service, make_registry: MakeRegistry) -> None:
+    one, same, another = "2001:db8::1", "2001:db8::2:3:4:5", "2001:db8:0:1::1"
+    registry = await make_registry(
+        failed_authentications=Rate(1, 3600), registrations=Rate(1, 3600)
+    )
+    with pytest.raises(AuthenticationFailed):
+        await registry.authenticate("herald", WRONG, one)
+    await register(registry, "one", address=one)
+    with pytest.raises(RateLimited):
+        await registry.authenticate("herald", KEY, same)
+    with pytest.raises(RateLimited):
+        await register(registry, "two", address=same)
+    await registry.authenticate("herald", KEY, another)
+    await registry.authenticate("herald", KEY, another)  # which put back what it took
+    await register(registry, "two", address=another)
 
 
 async def test_nobody_pays_for_a_database_that_is_away(

@@ -50,6 +50,14 @@ class Operator:
         token = self._client.cookies["csrftoken"].value
         return async_to_sync(self._client.post)(path, {"csrfmiddlewaretoken": token, **data})
 
+    def confirm(self, question: HttpResponse) -> Any:
+        """Presses the button of a decision's page, as that was when it was asked for."""
+        page = question.content.decode()
+        form = re.search(r'<form method="post" action="([^"]*/decide/[^"]*)"', page)
+        assert form, text(question)
+        chosen = re.findall(r'name="service" value="([0-9]+)"', page)
+        return self.post(unescape(form[1]), service=chosen)
+
     def messages(self) -> str:
         """What the next page says on top."""
         return text(self.get("/admin/password_change/"))

@@ -34,7 +34,7 @@ def test_a_decision_is_asked_about_and_then_carried_out(
     question = root.get(decide(decision), service=service.pk)
     assert f"{decision.title()} herald?" in text(question)
     assert Service.objects.get().state == before
-    answer = root.post(decide(decision), service=service.pk)
+    answer = root.confirm(question)
     assert answer.status_code == 302
     assert Service.objects.get().state == after
     event = ServiceEvent.objects.first()
@@ -50,7 +50,7 @@ def test_many_at_once(root: Operator, register: Register) -> None:
     assert "Approve 2 services?" in text(question)
     assert "left alone: service-2 (enabled)" in text(question)
     assert Service.objects.filter(approval="approved").count() == 1
-    root.post(decide("approve"), service=pks)
+    root.confirm(question)
     assert Service.objects.filter(approval="approved").count() == 3
     approvals = ServiceEvent.objects.filter(kind=ServiceEvent.Kind.APPROVED)
     assert approvals.count() == 3
@@ -58,9 +58,56 @@ def test_many_at_once(root: Operator, register: Register) -> None:
 
 def test_one_that_is_gone_does_not_hold_up_the_others(root: Operator, register: Register) -> None:
     gone, stays = register("gone"), register("stays")
+    question = root.get(decide("disable"), service=[gone.pk, stays.pk])
     services.delete("gone", ROOT)
-    root.post(decide("disable"), service=[gone.pk, stays.pk])
+    root.confirm(question)
     assert Service.objects.get().state == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("decision", "meanwhile", "stays"),
+    [
+        ("approve", services.reject, "rejected"),
+        ("reject", services.approve, "enabled"),
+        ("enable", services.reject, "rejected"),
+        ("disable", services.approve, "enabled"),
+    ],
+)
+def test_what_somebody_else_decided_meanwhile_stands(
+    root: Operator,
+    register: Register,
+    decision: str,
+    meanwhile: Callable[..., Service],
+    stays: str,
+) -> None:
+    service = register("herald", pending=True)
+    if decision == "enable":
+        services.disable("herald", ROOT)
+    question = root.get(decide(decision), service=service.pk)
+    meanwhile("herald", ROOT)
+    events = ServiceEvent.objects.count()
+    assert root.confirm(question).status_code == 302
+    assert "herald was changed meanwhile: nothing was done." in root.messages()
+    assert Service.objects.get().state == stays
+    assert ServiceEvent.objects.count() == events
+
+
+def test_of_many_only_those_that_are_as_they_were(root: Operator, register: Register) -> None:
+    pks = [register(name, pending=True).pk for name in ("changed", "same")]
+    question = root.get(decide("approve"), service=pks)
+    services.reject("changed", ROOT)
+    root.confirm(question)
+    assert "changed was changed meanwhile" in (said := root.messages())
+    assert "same was approved" in said
+    states = [service.state for service in Service.objects.all()]
+    assert states == ["rejected", "enabled"]
+
+
+def test_who_saw_no_question_decides_nothing(root: Operator, register: Register) -> None:
+    service = register("herald")
+    root.post(decide("disable"), service=service.pk)
+    assert "herald was changed meanwhile" in root.messages()
+    assert Service.objects.get().state == "enabled"
 
 
 def test_what_is_so_already_is_left_alone(root: Operator, register: Register) -> None:

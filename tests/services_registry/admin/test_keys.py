@@ -8,11 +8,12 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 
-from services_registry import selectors
+from services_registry import selectors, services
 from services_registry.models import Service, ServiceEvent
 from tests.services_registry.admin.conftest import KEY, SERVICES, Operator, text
 
 Register = Callable[..., Service]
+ROOT = services.Actor("root")
 
 
 def shown_key(answer: HttpResponse) -> str:
@@ -21,9 +22,12 @@ def shown_key(answer: HttpResponse) -> str:
     return found[1]
 
 
-def decide(operator: Operator, decision: str, service: Service, seen: str = "") -> Any:
-    path = f"{SERVICES}decide/{decision}/"
-    return operator.post(path, service=service.pk, seen=seen or service.key_state)
+def ask(operator: Operator, decision: str, service: Service) -> Any:
+    return operator.get(f"{SERVICES}decide/{decision}/", service=service.pk)
+
+
+def decide(operator: Operator, decision: str, service: Service) -> Any:
+    return operator.confirm(ask(operator, decision, service))
 
 
 def good(key: str) -> bool:
@@ -56,11 +60,26 @@ def test_rotation_leaves_the_present_key_until_it_is_dropped(
     new = shown_key(decide(root, "rotate-key", service))
     assert good(new)
     assert good(KEY)
-    service.refresh_from_db()
     assert "two, until" in text(root.get(f"{SERVICES}{service.pk}/change/"))
     decide(root, "drop-previous-key", service)
     assert good(new)
     assert not good(KEY)
+
+
+def test_a_page_from_before_a_rotation_does_not_drop_the_key_that_it_left(
+    root: Operator, register: Register
+) -> None:
+    service = register("herald")
+    first = services.rotate_key("herald", ROOT)
+    question = ask(root, "drop-previous-key", service)
+    second = services.rotate_key("herald", ROOT)
+    root.confirm(question)
+    assert "herald was changed meanwhile: nothing was done." in root.messages()
+    assert good(first)
+    assert good(second)
+    decide(root, "drop-previous-key", service)
+    assert not good(first)
+    assert good(second)
 
 
 def test_a_replacement_leaves_no_other_key(root: Operator, register: Register) -> None:
@@ -74,9 +93,9 @@ def test_the_same_form_twice_changes_the_key_once(
     root: Operator, register: Register, decision: str
 ) -> None:
     """A double click, or the page loaded again: the key that was shown stays good."""
-    service = register("herald")
-    new = shown_key(decide(root, decision, service))
-    again = decide(root, decision, service)
+    question = ask(root, decision, register("herald"))
+    new = shown_key(root.confirm(question))
+    again = root.confirm(question)
     assert again.status_code == 302
     assert "was changed meanwhile: nothing was done" in root.messages()
     assert good(new)

@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission
 
+from services_registry.admin.service import SECRETS
 from services_registry.models import Service
 from tests.django_client import GatewayClient
 from tests.services_registry.admin.conftest import SERVICES, Operator, text
@@ -56,6 +57,29 @@ def test_who_may_only_view_changes_nothing(operator: NewOperator, register: Regi
         viewer.post(SERVICES, action=action, _selected_action=pk, post="yes")
     service = Service.objects.get()
     assert (service.type, service.state) == ("game", "enabled")
+
+
+@pytest.mark.parametrize(
+    "field", ["key_hash", "previous_key_hash", "environment_digest", "environment_key_hash"]
+)
+def test_who_may_view_reads_no_hash_out_by_a_filter(
+    operator: NewOperator, register: Register, field: str
+) -> None:
+    register("herald")
+    viewer = operator("view_service")
+    trail = "/admin/services_registry/serviceevent/"
+    for lookup in (field, f"{field}__regex", f"{field}__startswith", f"{field}__in"):
+        for wanted in ("m", "x"):
+            assert viewer.get(SERVICES, **{lookup: wanted}).status_code == 400
+            assert viewer.get(SERVICES, **{f"events__service__{lookup}": wanted}).status_code == 400
+            assert viewer.get(trail, **{f"service__{lookup}": wanted}).status_code == 400
+    assert "herald" in text(viewer.get(SERVICES, name__startswith="h"))
+
+
+def test_no_hash_of_a_service_is_forgotten() -> None:
+    """Whoever adds another column for one says it to the list as well."""
+    names = {field.name for field in Service._meta.get_fields()}
+    assert {name for name in names if "hash" in name or "digest" in name} == SECRETS
 
 
 def test_who_approves_does_not_change(operator: NewOperator, register: Register) -> None:
