@@ -202,6 +202,9 @@ class Outbound:
 class AsgiSocket:
     """Any other ASGI server's connection: one task sends what waits, one ASGI message a frame."""
 
+    #: What such a server holds it tells nobody.
+    held = False
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self._loop = asyncio.get_running_loop()

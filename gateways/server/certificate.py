@@ -11,9 +11,14 @@ def read_certificate(context: ssl.SSLContext) -> None:
     Raises OSError, of which ssl.SSLError is one, where the files are no certificate and its key:
     the last ones stay.
     """
-    certificate, key = settings.TLS_CERT, settings.TLS_KEY
-    assert certificate is not None
-    # Another one is asked first, so that no half of a new pair stays behind.
-    for asked in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
-        # An encrypted key is refused: nobody is there to type its password.
-        asked.load_cert_chain(certificate, key, password="")
+    assert settings.TLS_CERT is not None
+    newest = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # An encrypted key is refused: nobody is there to type its password.
+    newest.load_cert_chain(settings.TLS_CERT, settings.TLS_KEY, password="")
+
+    def show(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = newest
+
+    # Not into the context itself, which keeps a certificate for each kind of key: an older one of
+    # another kind would go on being shown.
+    context.sni_callback = show

@@ -19,6 +19,8 @@ from gateways.server.handover import LONGEST_REQUEST_LINE, Handover
 
 #: Above what is taken of a WebSocket's message. So an application refuses in its own words first.
 BODY_SLACK_BYTES = 64 * 1024
+#: What a body may be larger by for being chunked: a byte takes six in a chunk of its own.
+MAX_FRAMING = 8
 #: Requests that may wait for the answers to those before them: browsers send none ahead.
 MAX_PIPELINED = 16
 #: What a reader takes in `read_seconds` while there is as much.
@@ -48,6 +50,9 @@ class HttpProtocol(HttpToolsProtocol):
     read_timer: asyncio.TimerHandle | None = None
     body_bytes = 0
     in_body = False
+    in_head = False
+    #: Bytes that came since the body began, framing and trailers with them.
+    body_raw_bytes = 0
     #: The request that is answered now; others may have been read since.
     answered: RequestResponseCycle | None = None
     head_timer: asyncio.TimerHandle | None = None
@@ -81,8 +86,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.head_timer = None
 
     def data_received(self, data: bytes) -> None:
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if self.head_timer is None and (cycle is None or cycle.response_complete):
+        if self.head_timer is None and not self.in_body and self._all_answered():
             self._expect_head()
         if self.handover is not None and not self.head_bytes:
             data = self.request_line + data
@@ -94,27 +98,54 @@ class HttpProtocol(HttpToolsProtocol):
             if owner is not None and self.handover.give(owner, self.transport, data):
                 return
         self.head_bytes += len(data)
+        self.body_raw_bytes += len(data)
         super().data_received(data)
-        if self.head_timer is not None and self.head_bytes > self.max_head_bytes:
+        if self.transport.is_closing():
+            return
+        if self.in_head and self.head_bytes > self.max_head_bytes:
             self.send_400_response("Request head too large.")
         elif self.in_body and self.body_timer is None:
             self.body_timer = self.loop.call_later(self.body_seconds, self.transport.abort)
+        elif self.in_body and self.body_raw_bytes > MAX_FRAMING * self._max_body_bytes:
+            self._give_up()
+            self.transport.close()
+
+    @property
+    def _max_body_bytes(self) -> int:
+        return self.config.ws_max_size + BODY_SLACK_BYTES
+
+    def _all_answered(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is None or cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.in_head = True
+        if self.head_timer is None:  # behind a request that has no answer yet
+            self._expect_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_head:  # else a trailer, which would pass for a header that a proxy has set
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_head_timer()
+        self.in_head = False
+        if not self._all_answered() and self.parser.should_upgrade() and self._should_upgrade():
+            raise ValueError("an upgrade ahead of an answer")  # which would come in between frames
         head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if head_bytes > self.max_head_bytes:
             raise ValueError("request head too large")  # uvicorn answers 400
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests ahead")
         super().on_headers_complete()
-        self.in_body, self.body_bytes = True, 0
+        self.in_body, self.body_bytes, self.body_raw_bytes = True, 0, 0
 
     def on_body(self, body: bytes) -> None:
         self.body_bytes += len(body)
         if self.transport.is_closing():
             return
-        if self.body_bytes <= self.config.ws_max_size + BODY_SLACK_BYTES:
+        if self.body_bytes <= self._max_body_bytes:
             super().on_body(body)
             return
         if self.answered is not None and not self.answered.response_started:

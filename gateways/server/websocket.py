@@ -12,6 +12,7 @@ from typing import Any, cast
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
+from websockets.http11 import Request
 from websockets.protocol import State
 
 from gateways.server import headers
@@ -70,6 +71,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     @property
     def waiting_bytes(self) -> int:
         return self.transport.get_write_buffer_size()
+
+    @property
+    def held(self) -> bool:
+        return self.read_paused or self.queue.qsize() > 0
 
     def write_text(self, frames: Sequence[bytes]) -> int:
         """Write each payload (UTF-8) as a text frame; return how many bytes now wait to be sent.
@@ -151,6 +156,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.close()
         if self.conn.eof_sent:
             self.unparsed = b""
+            if not self.handshake_initiated:
+                self._abort_after(LINGER_SECONDS)
 
     def _between_messages(self) -> bool:
         """Whether the next byte begins a message. websockets' parser does not say so, but it waits
@@ -253,6 +260,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self in self.connections:
             self.close_timer = self.loop.call_later(seconds, self.transport.abort)
 
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.close_sent:  # refused, and who does not read that would be waited for
+            self._abort_after(LINGER_SECONDS)
+
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)
         self._abort_after(CLOSE_SECONDS)
@@ -262,6 +274,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_after(LINGER_SECONDS)
 
     def keepalive_timeout(self) -> None:
+        if self.read_paused:  # the pong may be here: what came before it waits for the app
+            assert self.ping_timeout is not None
+            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
+            return
         self._fail(1011, "keepalive ping timeout", app_code=CloseCode.ABNORMAL_CLOSURE)
 
     def shutdown(self) -> None:

@@ -68,9 +68,13 @@ class Server(uvicorn.Server):
         loop.add_reader(self.lifeline, self._stop_at_end_of_file)
         if HttpProtocol.handover is not None:
             self.server_state.connections = HttpProtocol.handover.connections
-        await super().startup(sockets)
-        if HttpProtocol.handover is not None and self.started:
-            HttpProtocol.handover.listen(self._adopt)
+        # uvicorn would listen, too, and wait a minute for each handshake.
+        await super().startup([])
+        if self.started:
+            for listener in sockets or ():
+                self.servers.append(await self._listen(listener))
+            if HttpProtocol.handover is not None:
+                HttpProtocol.handover.listen(self._adopt)
         with contextlib.suppress(OSError):
             self.lifeline.send(b"+")
 
@@ -110,14 +114,26 @@ class Server(uvicorn.Server):
         loop.add_signal_handler(signal.SIGHUP, self._renew_certificate)
         yield
 
-    def _adopt(self, data: bytes) -> HttpProtocol:
-        """A protocol as uvicorn makes it for a connection that it accepts itself."""
-        protocol = HttpProtocol(
+    async def _listen(self, listener: socket.socket) -> asyncio.Server:
+        secure = self.config.ssl is not None
+        return await asyncio.get_running_loop().create_server(
+            self._make_protocol,
+            sock=listener,
+            backlog=self.config.backlog,
+            ssl=self.config.ssl,
+            ssl_handshake_timeout=HttpProtocol.head_seconds if secure else None,
+        )
+
+    def _make_protocol(self) -> HttpProtocol:
+        return HttpProtocol(
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
             _loop=asyncio.get_running_loop(),
         )
+
+    def _adopt(self, data: bytes) -> HttpProtocol:
+        protocol = self._make_protocol()
         protocol.inherited = data
         return protocol
 

@@ -19,7 +19,7 @@ from gateways.protocol.engineio import InvalidPacket, Packet
 from gateways.protocol.errors import TERMINAL_CODES, CloseCode, InvalidFrame, InvalidPayload
 from gateways.protocol.events import Failure, parse
 from gateways.protocol.socketio import Auth
-from gateways.socketio.upgrade import negotiate
+from gateways.socketio.upgrade import UPGRADE_SECONDS, negotiate
 from gateways.socketio.wires import PollingWire, Receive, WebSocketWire, Wire
 
 log = structlog.get_logger(__name__)
@@ -109,11 +109,17 @@ class Connection:
             if not self._closing:
                 await self._close(CloseCode.NORMAL, "")
             await self.wire.farewell()
+        except BaseException:
+            # Requests wait for what nobody does any more.
+            self.wire.close_now(CloseCode.INTERNAL_ERROR, "")
+            raise
         finally:
             self._end()
 
     async def _connect(self) -> Auth | None:
         """Wait for a CONNECT packet to the namespace there is; None where the connection ends."""
+        if self._loop.time() >= self._connect_by:  # one that waits already would be taken
+            return None
         with suppress(TimeoutError):
             async with asyncio.timeout_at(self._connect_by):
                 while (packet := await self._next_message()) is not None:
@@ -186,7 +192,7 @@ class Connection:
 
     async def send(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close":
-            code, reason = message["code"], message["reason"]
+            code, reason = message["code"], message.get("reason", "")
             close = self._send_away if code in TERMINAL_CODES else self._close
             await close(code, reason)
 
@@ -244,7 +250,7 @@ class Connection:
                 )
             elif packet == engineio.CLOSE:
                 self.close_now(CloseCode.NORMAL, "")
-            else:  # one that only a server sends, or none at all
+            elif packet != engineio.NOOP:  # one that only a server sends, or none at all
                 await self._close(CloseCode.NORMAL, "")
         return None
 
@@ -289,6 +295,11 @@ class Connection:
         self._timer = self._loop.call_later(self._settings.ping_timeout_ms / 1000, self._overdue)
 
     def _overdue(self) -> None:
+        if self.wire.held:  # the pong may be here: what came before it waits for the consumer
+            self._timer = self._loop.call_later(
+                self._settings.ping_timeout_ms / 1000, self._overdue
+            )
+            return
         self.close_now(CloseCode.NORMAL, "ping timeout")
 
     # --- the upgrade ------------------------------------------------------------------------------
@@ -303,7 +314,7 @@ class Connection:
         if not isinstance(old, PollingWire) or self.closed:
             raise InvalidPacket("nothing to upgrade")
         await negotiate(old, new)
-        if not old.idle or self.wire is not old:
+        if not await old.rested(UPGRADE_SECONDS) or self.wire is not old:
             raise InvalidPacket("upgraded already, or with a request under way")
         ended = old.down
         new.write(old.hand_over())

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateways.outbound import Send, Socket
 from gateways.protocol import engineio
@@ -39,6 +39,11 @@ class Wire(ABC):
     def waiting_bytes(self) -> int:
         """How many wait to be sent."""
 
+    @property
+    @abstractmethod
+    def held(self) -> bool:
+        """Whether something came that nobody has taken yet."""
+
     @abstractmethod
     async def receive(self) -> Packet | None:
         """The next packet; None once the wire is down, or another took its place."""
@@ -60,8 +65,14 @@ class Wire(ABC):
         """Close without waiting for what is still unsent."""
 
 
+class HoldingSocket(Socket, Protocol):
+    @property
+    def held(self) -> bool:
+        """Whether its peer sent something that was not received here yet."""
+
+
 class WebSocketWire(Wire):
-    def __init__(self, socket: Socket, receive: Receive, send: Send) -> None:
+    def __init__(self, socket: HoldingSocket, receive: Receive, send: Send) -> None:
         """`socket` is the server's own connection, or one made of `send`."""
         self._socket = socket
         self._receive = receive
@@ -79,6 +90,10 @@ class WebSocketWire(Wire):
     @property
     def waiting_bytes(self) -> int:
         return self._socket.waiting_bytes
+
+    @property
+    def held(self) -> bool:
+        return self._socket.held
 
     async def receive(self) -> Packet | None:
         message = await self._receive()
@@ -119,6 +134,8 @@ class PollingWire(Wire):
         self._fetched = asyncio.Event()
         self._polling = False
         self._posting = False
+        self._rested = asyncio.Event()
+        self._rested.set()
         self._ready = asyncio.Event()
         #: What a poll gets once nothing else is left to fetch.
         self._last = engineio.CLOSE
@@ -140,9 +157,17 @@ class PollingWire(Wire):
         return self._waiting_bytes
 
     @property
-    def idle(self) -> bool:
-        """Whether all that came was taken."""
-        return not self._incoming
+    def held(self) -> bool:
+        return bool(self._incoming)
+
+    async def rested(self, seconds: float) -> bool:
+        """Wait until no POST is under way. Returns whether that was so in time, and all that came
+        was taken: a client may go on elsewhere while its last one is still on its way.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rested.wait()
+        return self._rested.is_set() and not self._incoming
 
     # --- towards the connection -------------------------------------------------------------------
 
@@ -234,10 +259,12 @@ class PollingWire(Wire):
         if self._posting:
             raise InvalidPacket("two posts at once")
         self._posting = True
+        self._rested.clear()
         try:
             yield
         finally:
             self._posting = False
+            self._rested.set()
 
     async def post(self, packets: list[Packet]) -> None:
         """Bring what a POST held. Returns when it is being worked on: a client is no faster than

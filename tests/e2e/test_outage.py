@@ -1,12 +1,16 @@
 """The store stops answering, or dies, under a gateway at work."""
 
 import asyncio
+import json
 import time
 from typing import Any
+
+import pytest
 
 from tests.e2e.client import Client, connect, connect_as, dial_as, eventually, token
 from tests.e2e.conftest import Name
 from tests.e2e.gateways import Deployment, GatewayProcess
+from tests.socketio.raw import Raw, RawPolling, connected, event
 from tests.valkey import stopped
 
 
@@ -110,3 +114,41 @@ async def test_a_store_that_dies_and_returns(fragile: Deployment, name: Name) ->
         assert bob.statuses_of(carol_id) == ["online", "offline"]
         assert bob.statuses_of(alice_id) == ["online"]
         assert alice.close_code is bob.close_code is None
+
+
+async def sent(raw: Raw, packets: list[str]) -> None:
+    """In one request where there are requests."""
+    if isinstance(raw, RawPolling):
+        await raw.send("\x1e".join(packets))
+    else:
+        for packet in packets:
+            await raw.send(packet)
+
+
+@pytest.mark.parametrize("codec", ["plain", "websocket", "polling"])
+async def test_whose_requests_wait_for_the_store_is_not_taken_for_gone(
+    fragile: Deployment, name: Name, codec: str
+) -> None:
+    """Their pongs have come, and wait behind these."""
+    variables = {"WS_PING_INTERVAL": "300", "WS_PING_TIMEOUT": "500", "REDIS_TIMEOUT": "1"}
+    gateway = await asyncio.to_thread(fragile.start, **variables)
+    count = 12
+    if codec == "plain":
+        async with connect_as(gateway.url, name("bob")) as bob, stopped(fragile.valkey):
+            asked = [bob.request("get_sessions") for _ in range(count)]
+            answers = await asyncio.gather(*asked)
+    else:
+        async with connected(codec, gateway.port, {"token": token(name("bob"))}) as raw:
+            await event(raw, "connected")
+            async with stopped(fragile.valkey):
+                packets = [f'42{number}["get_sessions"]' for number in range(count)]
+                asking = asyncio.create_task(sent(raw, packets))
+                answers = []
+                while len(answers) < count:
+                    packet = await raw.receive()
+                    if packet.startswith("43"):
+                        answers.append(json.loads(packet[packet.index("[") :])[0])
+                    elif packet == "2":
+                        await asking  # by polling one request goes after the other
+                        await raw.send("3")
+    assert {answer["code"] for answer in answers} == {"unavailable"}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -102,6 +103,29 @@ async def test_a_new_certificate_is_shown_and_nobody_is_cut_off(
             assert "timestamp" in await ask(bob, "ping")
 
 
+async def test_one_whose_key_is_of_another_kind_takes_the_place_of_the_last_one(
+    gateway: GatewayProcess, certificate: Certificate
+) -> None:
+    for by_rsa in (True, False):
+        renewed = certificate.renew(by_rsa=by_rsa)
+        gateway.process.send_signal(signal.SIGHUP)
+        await until(lambda: serial_shown(gateway) == renewed)  # noqa: B023
+
+
+def test_who_names_no_host_is_shown_it_too(
+    gateway: GatewayProcess, certificate: Certificate
+) -> None:
+    trust = certificate.trust
+    trust.check_hostname = False
+    with (
+        socket.create_connection(("127.0.0.1", gateway.port)) as connection,
+        trust.wrap_socket(connection) as secured,
+    ):
+        shown = secured.getpeercert(binary_form=True)
+    assert shown is not None
+    assert x509.load_der_x509_certificate(shown).serial_number == certificate.serial
+
+
 async def test_one_that_is_no_good_is_said_and_the_last_one_stays(
     gateway: GatewayProcess, certificate: Certificate
 ) -> None:
@@ -133,5 +157,5 @@ async def test_many_at_once(gateway: GatewayProcess, certificate: Certificate) -
         sockets[0], "send_message", recipientIds=[f"u{n}" for n in range(50)], message="hello"
     )
     assert receipt["recipients"]["sent"] == [f"u{n}" for n in range(50)]  # type: ignore[index]
-    for socket in sockets:
-        await socket.close()
+    for each in sockets:
+        await each.close()

@@ -1,5 +1,8 @@
 """What browsers of other origins may do, at the handshake of either transport."""
 
+import asyncio
+import json
+
 import pytest
 import websockets
 
@@ -92,6 +95,16 @@ async def test_another_origin_does_a_session_no_harm(gateways: GatewayProcess) -
     await raw.send("40")
     assert (await raw.receive()).startswith('40{"sid":')
     await raw.close()
+
+
+async def test_two_origins_of_which_one_is_not_allowed_end_it(gateways: GatewayProcess) -> None:
+    """Whichever counts: nobody is left waiting."""
+    lines = f"origin: {ORIGIN}\r\norigin: {ELSEWHERE}"
+    answer = await request(gateways.port, "GET", target("polling"), headers={"x": f"y\r\n{lines}"})
+    path = target("polling", json.loads(answer.body[1:])["sid"])
+    polling = asyncio.create_task(request(gateways.port, "GET", path))
+    await request(gateways.port, "POST", path, "40")
+    assert (await polling).body in ("1", "41") or (await polling).status == 400
 
 
 async def test_a_preflight_that_names_no_headers_allows_the_stock_clients(

@@ -43,6 +43,13 @@ async def sent_all(raw: Raw, *packets: str | bytes) -> None:
             await raw.send(packet)
 
 
+async def sent_at_once(raw: Raw, *packets: str) -> None:
+    if isinstance(raw, RawPolling):
+        await raw.send("\x1e".join(packets))
+    else:
+        await sent_all(raw, *packets)
+
+
 # --- namespaces -----------------------------------------------------------------------------------
 
 
@@ -249,8 +256,7 @@ async def test_who_begins_again_and_again_does_not_stay_either(
         with suppress(ConnectionError):
             async with asyncio.timeout(10):
                 while True:
-                    await raw.send("41")
-                    await raw.send("40")
+                    await sent_at_once(raw, "41", "40")
                     while not (packet := await raw.receive()).startswith("40"):
                         if packet == "2":
                             await raw.send("3")

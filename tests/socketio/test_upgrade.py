@@ -14,6 +14,7 @@ from tests.socketio.conftest import ORIGIN
 from tests.socketio.raw import (
     RawPolling,
     ask,
+    begun,
     connected,
     event,
     is_closed,
@@ -68,6 +69,25 @@ async def test_requests_and_answers_are_in_order_across_an_upgrade(
                 await upgraded.send(f'42{ack}["ping"]')
             packets = [await upgraded.receive() for _ in range(150)]
     assert [packet.partition("[")[0] for packet in packets] == [f"43{ack}" for ack in range(150)]
+
+
+async def test_a_request_that_is_on_its_way_at_the_upgrade_is_not_lost(
+    gateways: GatewayProcess,
+) -> None:
+    async with connected("polling", gateways.port) as raw:
+        assert isinstance(raw, RawPolling)
+        packet = '421["ping"]'
+        headers = {"content-length": str(len(packet))}
+        path = target("polling", raw.sid)
+        async with (
+            probing(raw) as upgraded,
+            begun(gateways.port, "POST", path, headers, body=b"42") as post,
+        ):
+            assert (await raw.poll()).body == "6"  # which came after its beginning
+            await upgraded.send("5")
+            await post.send(packet[2:].encode())
+            assert (await post.answer()).body == "ok"
+            assert (await upgraded.receive()).startswith("431[")
 
 
 async def test_messages_that_come_meanwhile_are_neither_lost_nor_doubled(

@@ -48,12 +48,14 @@ class Gateway:
         self.server: Server
         #: Of HTTP.
         self.requests = 0
+        self.headers: list[tuple[bytes, bytes]] = []
         self.read_bytes = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self.loop = asyncio.get_running_loop()
         if scope["type"] == "http":
             await self.answer(scope["path"], receive, send)
+            self.headers = scope["headers"]
             return
         connection = Connection(scope)
         self.seen.append(connection)
@@ -71,6 +73,10 @@ class Gateway:
             raise RuntimeError("as the test asked for")
         parts = [b"x" * (LARGE_BYTES // 2)] * 2 if path == "/large" else [b"ok"]
         self.requests += 1
+        if path == "/hangs":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
         while path == "/reads":
             event = await receive()
             self.read_bytes += len(event.get("body", b""))

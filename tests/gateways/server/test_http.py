@@ -1,6 +1,7 @@
 """Requests that do not end, in time or in bounds, and answers that nobody reads."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.gateways.server.client import TEXT, masked, raw, tcp, upgrade
 from tests.gateways.server.conftest import LARGE_BYTES, MAX_MESSAGE_BYTES, Gateway, until
 
 POST = b"POST /reads HTTP/1.1\r\nHost: x\r\n"
+HANGING = b"GET /hangs HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -139,6 +141,54 @@ async def test_a_body_beyond_bounds_is_refused(gateway: Gateway, chunked: bool) 
         assert (await client.reader.readline()).startswith(b"HTTP/1.1 413 ")
         await gateway.gone()
         assert gateway.read_bytes <= MAX_MESSAGE_BYTES + BODY_SLACK_BYTES
+
+
+@pytest.mark.parametrize("data", [b"a:b\r\n" * 300_000, b"a:" + b"b" * 2_000_000])
+async def test_trailers_beyond_bounds_are_refused(gateway: Gateway, data: bytes) -> None:
+    async with tcp(gateway) as client:
+        client.writer.write(CHUNKED + b"0\r\n" + data)
+        with suppress(ConnectionResetError):  # what it has not read
+            assert await client.reader.read() == b""
+        await gateway.gone()
+
+
+async def test_a_trailer_is_no_header(gateway: Gateway) -> None:
+    async with tcp(gateway) as client:
+        client.writer.write(CHUNKED + b"0\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+        assert (await client.reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 ")
+        await until(lambda: bool(gateway.headers))
+        assert dict(gateway.headers) == {b"host": b"x", b"transfer-encoding": b"chunked"}
+
+
+@pytest.mark.parametrize("data", [b"A: b\r\n" * 12_000, b"A: " + b"b" * 70_000])
+async def test_a_head_behind_a_request_that_is_not_answered_has_the_same_bounds(
+    gateway: Gateway, data: bytes
+) -> None:
+    """Neither is the one before it answered: its peer could have broken off anywhere."""
+    async with tcp(gateway) as client:
+        client.writer.write(HANGING + b"GET / HTTP/1.1\r\n")
+        await until(lambda: gateway.requests == 1)
+        client.writer.write(data)
+        assert (await client.reader.readline()) == b"HTTP/1.1 400 Bad Request\r\n"
+        await gateway.gone()
+
+
+async def test_a_head_behind_a_request_that_is_not_answered_has_the_same_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HttpProtocol, "head_seconds", 0.3)
+    async with tcp(gateway) as client:
+        client.writer.write(HANGING + b"GET / HTTP/1.1\r\nA: ")
+        assert await client.reader.read() == b""
+        await gateway.gone()
+
+
+async def test_an_upgrade_ahead_of_an_answer_is_refused(gateway: Gateway) -> None:
+    async with tcp(gateway) as client:
+        client.writer.write(HANGING + upgrade("/echo"))
+        assert (await client.reader.read()).startswith(b"HTTP/1.1 400 ")
+        await gateway.gone()
+        assert not gateway.seen
 
 
 # --- answers --------------------------------------------------------------------------------------

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateways.server import worker
+from gateways.server.http import HttpProtocol
+from tests.certificate import Certificate
 from tests.gateways.server.conftest import until
 
 Drain = Callable[[], Awaitable[None]]
@@ -53,7 +56,7 @@ class Broken(Application):
 class Running:
     """A server in this loop, with the parent's end of its lifeline."""
 
-    def __init__(self, drain: Drain) -> None:
+    def __init__(self, drain: Drain, *, secure: bool = False) -> None:
         self.application = Application(drain)
         self.parent, lifeline = socket.socketpair()
         self.parent.setblocking(False)
@@ -61,7 +64,7 @@ class Running:
         self.lifeline = lifeline
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        config = worker.configuration(self.application)
+        config = worker.configuration(self.application, secure=secure)
         self.server = worker.Server(config, self.application, lifeline)
         self.task = asyncio.create_task(self.server.serve([self.listener]))
 
@@ -83,11 +86,11 @@ class Running:
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[[Drain], Running]]:
+async def start() -> AsyncIterator[Callable[..., Running]]:
     running: list[Running] = []
 
-    def start(drain: Drain) -> Running:
-        running.append(Running(drain))
+    def start(drain: Drain, *, secure: bool = False) -> Running:
+        running.append(Running(drain, secure=secure))
         return running[-1]
 
     yield start
@@ -172,6 +175,20 @@ async def test_a_drain_that_goes_wrong_does_not_keep_the_process(
     await running.ended()
     assert running.application.stopped
     assert said in caplog.text
+
+
+async def test_a_handshake_that_does_not_come_is_not_waited_for(
+    start: Callable[..., Running], settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HttpProtocol, "head_seconds", 0.3)
+    certificate = Certificate(tmp_path)
+    settings.TLS_CERT, settings.TLS_KEY = certificate.cert, certificate.key
+    running = start(_nothing, secure=True)
+    await running.ready()
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
 
 
 def test_a_message_a_little_too_large_reaches_the_consumer() -> None:
