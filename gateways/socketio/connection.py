@@ -109,7 +109,7 @@ class Connection:
             if not self._closing:
                 await self._close(CloseCode.NORMAL, "")
             await self.wire.farewell()
-        except BaseException:
+        except Exception:
             # Requests wait for what nobody does any more.
             self.wire.close_now(CloseCode.INTERNAL_ERROR, "")
             raise
