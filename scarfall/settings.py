@@ -12,7 +12,7 @@ from typing import Any
 
 from gateways.store.connection import layer_host
 from gateways.store.place import Place
-from scarfall import environment, keyfiles, logs, redis_url, sockets
+from scarfall import environment, keyfiles, logs, redis_url, sockets, values
 from scarfall.admin_site import UNFOLD  # noqa: F401  # a setting
 from scarfall.environment import BASE_DIR
 from scarfall.values import CustomService
@@ -118,6 +118,13 @@ def _secret_key() -> str:
         )
     return secret
 
+
+if JWT_PUBLIC_KEY is not None and not JWT_ALGORITHM.startswith("HS"):
+    try:
+        values.check_public_key(JWT_PUBLIC_KEY, JWT_ALGORITHM)
+    except ValueError as error:
+        _wanted = f"{values.PUBLIC_KEYS[JWT_ALGORITHM]}, for JWT_ALGORITHM {JWT_ALGORITHM}"
+        raise BadVariable("JWT_PUBLIC_KEY", str(error), _wanted) from None
 
 JWT_SECRET: str | None = _jwt_secret()
 SECRET_KEY: str = _secret_key()
@@ -280,8 +287,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 5,
     }
 else:
-    # A server that is gone would be waited for as long as the kernel likes: a quarter of an hour for
-    # what was sent, two hours for an answer. In seconds, but for the last (libpq, "Parameter Key Words").
+    # A server that is gone would be waited for as long as the kernel likes: for what was sent a
+    # quarter of an hour, for an answer two hours. The last is in ms (libpq, "Parameter Key Words").
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5,
         "keepalives_idle": 5,

@@ -130,6 +130,26 @@ def _pem(text: str) -> str:
     return key + "\n"
 
 
+def check_public_key(key: str, algorithm: str) -> None:
+    """`key` is a PEM block. Raises ValueError, in words, where no token of the algorithm, an RS or
+    ES one, could be verified with it.
+    """
+    # 30 ms of imports, which a start that has no such key does without.
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+    from jwt import InvalidKeyError, get_algorithm_by_name  # noqa: PLC0415
+
+    kind = key.partition("\n")[0].strip("-").removeprefix("BEGIN ")
+    try:
+        public = load_pem_public_key(key.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"got a block of {kind}, which can't be read as a public key") from None
+    try:
+        get_algorithm_by_name(algorithm).prepare_key(public)
+    except (TypeError, InvalidKeyError):
+        raise ValueError("got a public key of another kind") from None
+
+
 def _custom_services(text: str) -> tuple[CustomService, ...]:
     services: dict[str, CustomService] = {}
     for number, entry in enumerate(_names(text), start=1):
@@ -214,6 +234,14 @@ _LEVELS = {
     **dict.fromkeys(("warn", "warning"), "WARNING"),
     "error": "ERROR",
     "critical": "CRITICAL",
+}
+
+#: What each algorithm verifies with (RFC 7518, sections 3.3 and 3.4).
+PUBLIC_KEYS: Final = {
+    **dict.fromkeys(("RS256", "RS384", "RS512"), "an RSA public key"),
+    "ES256": "an EC public key on the curve P-256",
+    "ES384": "an EC public key on the curve P-384",
+    "ES512": "an EC public key on the curve P-521",
 }
 
 boolean = Parser("true or false", _boolean)

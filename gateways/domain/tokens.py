@@ -1,29 +1,25 @@
 """Tokens: who their bearer is. SimpleJWT validates them; what the platform adds to that is here."""
 
-import asyncio
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
 import jwt
 from jwt.algorithms import HMACAlgorithm
-from jwt.exceptions import PyJWKClientConnectionError
+from jwt.exceptions import InvalidTokenError
+from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.state import token_backend
 from rest_framework_simplejwt.tokens import Token
 
-from gateways.protocol.errors import AuthenticationFailed, Unavailable
+from gateways.domain.published_keys import PublishedKeys
+from gateways.protocol.errors import AuthenticationFailed
 from gateways.protocol.events import MAX_ID_LENGTH
 from gateways.session import Identity
 
 #: A token is a few hundred bytes; one of many kilobytes only costs time to refuse.
 MAX_TOKEN_LENGTH: Final = 8192
-#: How long a client waits where the keys must be fetched first.
-VERIFY_TIMEOUT_SECONDS: Final = 5.0
 
 
 class RememberingHMAC(HMACAlgorithm):
@@ -49,6 +45,14 @@ class PlatformToken(Token):
     token_type = "access"  # noqa: S105  # a claim
     lifetime = timedelta(hours=24)
 
+    def __init__(self, token: str | None = None, *, backend: TokenBackend | None = None) -> None:
+        """`backend` is who verifies it, where that is not the configured one."""
+        self._backend = backend
+        super().__init__(token)  # type: ignore[arg-type]  # SimpleJWT mistypes it
+
+    def get_token_backend(self) -> TokenBackend:
+        return self._backend or super().get_token_backend()
+
     @classmethod
     def issue(
         cls, user_id: str, *, lifetime: timedelta, email: str | None = None, scope: str = ""
@@ -69,65 +73,67 @@ class TokenVerifier:
     """Turns a token into an Identity.
 
     A signature with a key at hand takes microseconds and is checked in place. Keys from a JWKS are
-    fetched with a blocking client, so those tokens are verified on a thread, and no stranger's
-    token stalls the gateway.
+    fetched on a thread, ahead of the tokens, so no stranger's token stalls the gateway.
     """
 
     def __init__(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
-        if api_settings.JWK_URL:
-            self._threads = ThreadPoolExecutor(2, thread_name_prefix="jwks")
+        self._keys: PublishedKeys | None = None
+        if api_settings.JWK_URL and not api_settings.ALGORITHM.startswith("HS"):
+            self._keys = PublishedKeys(api_settings.JWK_URL, api_settings.ALGORITHM)
 
     async def verify(self, token: str) -> Identity:
-        """Raises AuthenticationFailed; Unavailable where the keys can't be fetched."""
+        """Raises AuthenticationFailed; Unavailable where its key is not known and the keys can't be
+        fetched.
+        """
         if len(token) > MAX_TOKEN_LENGTH:
             raise AuthenticationFailed("The token is too long.")
-        if self._threads is None:
+        if self._keys is None:
             return _verify(token)
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(VERIFY_TIMEOUT_SECONDS):
-                return await loop.run_in_executor(self._threads, _verify, token)
-        except TimeoutError:
-            raise Unavailable("The keys that sign tokens can't be fetched now.") from None
+        key = await self._keys.find(_key_id(token))
+        if key is None:
+            raise AuthenticationFailed("The token's key is not published.")
+        return _verify(token, _backend_of(key))
 
     async def prefetch(self) -> None:
         """Fetch the keys before the first token needs them. A failure shows with that token."""
-        if self._threads is not None:
-            loop = asyncio.get_running_loop()
-            fetch = loop.run_in_executor(self._threads, _fetch_keys)
-            await asyncio.wait([fetch], timeout=VERIFY_TIMEOUT_SECONDS)
-            if fetch.done() and not fetch.cancelled():
-                fetch.exception()
+        if self._keys is not None:
+            await self._keys.fetch()
 
     def close(self) -> None:
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._keys is not None:
+            self._keys.close()
 
 
-def _verify(token: str) -> Identity:
+def _key_id(token: str) -> str:
     try:
-        payload = PlatformToken(token).payload  # type: ignore[arg-type]  # SimpleJWT mistypes it
+        key_id = jwt.get_unverified_header(token).get("kid")
+    except (InvalidTokenError, ValueError):  # the latter where the token has no form in UTF-8
+        raise AuthenticationFailed("Token is invalid.") from None
+    if not key_id:
+        raise AuthenticationFailed("The token does not name its key.")
+    return str(key_id)
+
+
+def _backend_of(key: Any) -> TokenBackend:
+    """As the configured one, but for the key."""
+    return TokenBackend(
+        api_settings.ALGORITHM,
+        verifying_key=key,
+        audience=api_settings.AUDIENCE,
+        issuer=api_settings.ISSUER,
+        leeway=api_settings.LEEWAY,
+    )
+
+
+def _verify(token: str, backend: TokenBackend | None = None) -> Identity:
+    try:
+        payload = PlatformToken(token, backend=backend).payload
     except TokenError as error:
-        if any(isinstance(cause, PyJWKClientConnectionError) for cause in _causes(error)):
-            raise Unavailable("The keys that sign tokens can't be fetched now.") from error
         raise AuthenticationFailed(f"{error}.") from None
     except (ValueError, TypeError, OverflowError, OSError):
         # Claims of a kind that SimpleJWT does not expect, as `"exp": "tomorrow"`.
         raise AuthenticationFailed("The token's claims are malformed.") from None
     return _identity(payload)
-
-
-def _fetch_keys() -> None:
-    client = token_backend.jwks_client
-    if client is not None:
-        client.get_jwk_set()
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _identity(payload: dict[str, Any]) -> Identity:

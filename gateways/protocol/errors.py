@@ -131,8 +131,8 @@ class Conflict(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """The store, or the services' database, does not answer: nothing was done, or the same
-    `messageId` may be sent again, after `retryAfterMs`.
+    """The store, the services' database, or who publishes tokens' keys, does not answer: nothing
+    was done, or the same `messageId` may be sent again, after `retryAfterMs`.
     """
 
     code = "unavailable"

@@ -36,6 +36,17 @@ def test_a_user_gateway_imports_no_page_of_the_admin() -> None:
     assert not NOT_OF_A_USER_GATEWAY & set(imported)
 
 
+def test_settings_without_a_public_key_import_nothing_to_read_one() -> None:
+    imported = subprocess.run(
+        [sys.executable, "-c", "import sys; from tests import settings; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert "scarfall.settings" in imported
+    assert "jwt" not in imported
+
+
 def test_the_pages_of_the_admin_are_sound() -> None:
     """`manage.py check` does not see them: the internal gateway's URLs have them registered."""
     assert run_checks(tags=["admin"]) == []

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from scarfall import environment, keyfiles
+from tests.certificate import Certificate
 from tests.scarfall.conftest import ROOT
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -25,6 +33,20 @@ except BadVariable as error:
     sys.exit(str(error))
 print(json.dumps([getattr(settings, name) for name in sys.argv[1:]], default=str))
 """
+
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def public(key: Any, form: PublicFormat = PublicFormat.SubjectPublicKeyInfo) -> str:
+    pem: bytes = key.public_key().public_bytes(Encoding.PEM, form)
+    return pem.decode()
+
+
+RSA = public(RSA_KEY)
+P256 = public(ec.generate_private_key(ec.SECP256R1()))
+P384 = public(ec.generate_private_key(ec.SECP384R1()))
+CUT_OFF = "\n".join([*P256.splitlines()[:2], "-----END PUBLIC KEY-----"])
+PRIVATE = RSA_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def load(directory: Path, *names: str, **variables: str) -> Any:
@@ -127,11 +149,54 @@ def test_debug_has_a_well_known_secret(tmp_path: Path) -> None:
 
 def test_public_keys_need_no_secret(tmp_path: Path) -> None:
     assert load(tmp_path, JWT_ALGORITHM="RS256").startswith("JWT_PUBLIC_KEY: not set")
-    pem = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"
-    assert load(tmp_path, "JWT_SECRET", JWT_ALGORITHM="RS256", JWT_PUBLIC_KEY=pem) == [None]
+    assert load(tmp_path, "JWT_SECRET", JWT_ALGORITHM="RS256", JWT_PUBLIC_KEY=RSA) == [None]
     url = "https://issuer.example/jwks.json"
     (simple_jwt,) = load(tmp_path, "SIMPLE_JWT", JWT_ALGORITHM="ES256", JWT_JWKS_URL=url)
     assert (simple_jwt["ALGORITHM"], simple_jwt["JWK_URL"]) == ("ES256", url)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key"),
+    [
+        ("RS512", RSA),
+        ("RS256", RSA.replace("\n", "\\n")),
+        ("RS384", public(RSA_KEY, PublicFormat.PKCS1)),
+        ("ES256", P256),
+        ("ES384", P384),
+        ("HS256", PRIVATE),  # nobody asks for it
+    ],
+)
+def test_a_public_key_of_the_algorithms_kind_is_taken(
+    tmp_path: Path, algorithm: str, key: str
+) -> None:
+    given = {"JWT_SECRET": SECRET, "JWT_ALGORITHM": algorithm, "JWT_PUBLIC_KEY": key}
+    assert load(tmp_path, "JWT_ALGORITHM", **given) == [algorithm]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "said"),
+    [
+        ("RS256", P256, "got a public key of another kind; expected an RSA public key"),
+        ("ES256", RSA, "got a public key of another kind; expected an EC public key"),
+        ("ES256", P384, "got a public key of another kind; expected an EC public key on the curve"),
+        ("RS256", PRIVATE, "got a block of PRIVATE KEY, which can't be read as a public key"),
+        ("ES256", CUT_OFF, "got a block of PUBLIC KEY, which can't be read as a public key"),
+        ("RS256", RSA.replace("A", "!"), "got a block of PUBLIC KEY, which can't be read"),
+    ],
+)
+def test_a_public_key_that_verifies_nothing_is_named(
+    tmp_path: Path, algorithm: str, key: str, said: str
+) -> None:
+    refusal = load(tmp_path, JWT_ALGORITHM=algorithm, JWT_PUBLIC_KEY=key)
+    assert refusal.startswith(f"JWT_PUBLIC_KEY: {said}")
+    assert refusal.endswith(f", for JWT_ALGORITHM {algorithm}")
+    assert "\n" not in refusal
+
+
+def test_a_certificate_is_no_public_key(tmp_path: Path) -> None:
+    pem = Certificate(tmp_path).cert.read_text()
+    refusal = load(tmp_path, JWT_ALGORITHM="ES256", JWT_PUBLIC_KEY=pem)
+    assert refusal.startswith("JWT_PUBLIC_KEY: got a block of CERTIFICATE, which can't be read")
 
 
 def test_serve_makes_the_secrets_once_and_for_its_owner_only(tmp_path: Path) -> None:

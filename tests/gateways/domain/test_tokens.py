@@ -1,68 +1,31 @@
 """Tokens: who may come in. Everything else is refused, and never with a defect."""
 
-import asyncio
 import base64
 import json
-import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pytest_django.fixtures import Settings
-from rest_framework_simplejwt import settings as simplejwt, state
-from rest_framework_simplejwt.backends import TokenBackend
 
 from gateways.domain import tokens
 from gateways.domain.tokens import MAX_TOKEN_LENGTH, PlatformToken, TokenVerifier
-from gateways.protocol.errors import AuthenticationFailed, Unavailable
+from gateways.protocol.errors import AuthenticationFailed
 from gateways.session import Identity
-
-SECRET = "a-secret-that-only-these-tests-know"
+from tests.gateways.domain.signing import SECRET, KeyPair, configure_simplejwt, sign
 
 Configure = Callable[..., None]
 
 
 @pytest.fixture
 def configure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Set SIMPLE_JWT, and make what read it at its import read it again."""
-
-    def configure(**changes: Any) -> None:
-        settings.SIMPLE_JWT = {**settings.SIMPLE_JWT, **changes}
-        fresh = simplejwt.api_settings
-        backend = TokenBackend(
-            fresh.ALGORITHM,
-            fresh.SIGNING_KEY,
-            fresh.VERIFYING_KEY,
-            fresh.AUDIENCE,
-            fresh.ISSUER,
-            fresh.JWK_URL,
-            fresh.LEEWAY,
-        )
-        monkeypatch.setattr(state, "token_backend", backend)
-        monkeypatch.setattr(tokens, "token_backend", backend)
-        monkeypatch.setattr(tokens, "api_settings", fresh)
-
-    return configure
-
-
-def sign(key: Any = SECRET, algorithm: str = "HS256", headers: Any = None, **claims: Any) -> str:
-    """A token that would pass, but for what the claims change. A claim of None is left out."""
-    payload = {"sub": "alice", "exp": int(time.time()) + 3600, **claims}
-    present = {name: value for name, value in payload.items() if value is not None}
-    return jwt.encode(present, key, algorithm=algorithm, headers=headers)
+    return partial(configure_simplejwt, settings, monkeypatch)
 
 
 def encode(part: Any) -> str:
@@ -299,31 +262,6 @@ async def test_audience_and_issuer_are_no_matter_where_they_are_not() -> None:
     assert (await verify(sign(aud="anybody", iss="anyone"))).user_id == "alice"
 
 
-class KeyPair:
-    def __init__(self, algorithm: str) -> None:
-        self.algorithm = algorithm
-        self.kid = secrets.token_hex(4)
-        private: Any
-        if algorithm == "RS256":
-            private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            jwk = RSAAlgorithm.to_jwk(private.public_key(), as_dict=True)
-        else:
-            private = ec.generate_private_key(ec.SECP256R1())
-            jwk = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
-        self.private: str = private.private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-        ).decode()
-        self.public: str = (
-            private.public_key()
-            .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            .decode()
-        )
-        self.jwk = {**jwk, "kid": self.kid, "alg": algorithm, "use": "sig"}
-
-    def sign(self, *, kid: str | None = None, **claims: Any) -> str:
-        return sign(self.private, self.algorithm, {"kid": kid or self.kid}, **claims)
-
-
 @pytest.fixture(scope="module", params=["RS256", "ES256"])
 def pair(request: pytest.FixtureRequest) -> KeyPair:
     return KeyPair(request.param)
@@ -341,151 +279,6 @@ async def test_a_public_key_verifies_and_no_secret_does(
     signed = f"{headers}.{encode({'sub': 'alice', 'exp': 9999999999})}"
     hmac = jwt.get_algorithm_by_name("HS256")
     await refused(f"{signed}.{encode(hmac.sign(signed.encode(), pair.public.encode()))}")
-
-
-# --- keys from a JWKS -----------------------------------------------------------------------------
-
-
-class KeyServer:
-    """A JWKS over HTTP, which may be slow."""
-
-    def __init__(self) -> None:
-        self.keys: list[Any] = []
-        self.fetches = 0
-        self.answering = threading.Event()
-        self.answering.set()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.fetches += 1
-                server.answering.wait(20)
-                body = json.dumps({"keys": server.keys}).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                pass  # a client that hung up
-
-        self.http = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/jwks.json"
-        self._thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.answering.set()
-        self.http.shutdown()
-        self.http.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def key_server() -> Iterator[KeyServer]:
-    server = KeyServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-async def verifier(key_server: KeyServer, configure: Configure, pair: KeyPair) -> Any:
-    key_server.keys = [pair.jwk]
-    configure(ALGORITHM=pair.algorithm, SIGNING_KEY="", VERIFYING_KEY="", JWK_URL=key_server.url)
-    verifier = TokenVerifier()
-    yield verifier
-    verifier.close()
-    assert verifier._threads is not None
-    key_server.answering.set()
-    verifier._threads.shutdown(wait=True)
-
-
-async def test_keys_are_fetched_once_and_ahead(
-    verifier: TokenVerifier, key_server: KeyServer, pair: KeyPair
-) -> None:
-    await verifier.prefetch()
-    assert key_server.fetches == 1
-    for _ in range(5):
-        assert (await verifier.verify(pair.sign())).user_id == "alice"
-    assert key_server.fetches == 1
-
-
-async def test_a_token_of_an_unknown_key_is_refused_without_a_fetch_each(
-    verifier: TokenVerifier, key_server: KeyServer, pair: KeyPair
-) -> None:
-    await verifier.prefetch()
-    for _ in range(10):
-        with pytest.raises(AuthenticationFailed):
-            await verifier.verify(pair.sign(kid=secrets.token_hex(4)))
-    assert key_server.fetches <= 2
-    assert (await verifier.verify(pair.sign())).user_id == "alice"
-
-
-async def test_a_known_kid_with_another_key_is_refused(
-    verifier: TokenVerifier, pair: KeyPair
-) -> None:
-    stranger = KeyPair(pair.algorithm)
-    with pytest.raises(AuthenticationFailed):
-        await verifier.verify(stranger.sign(kid=pair.kid))
-    with pytest.raises(AuthenticationFailed):
-        await verifier.verify(sign())
-
-
-async def test_a_key_server_that_is_down_is_unavailable_and_no_refusal(
-    verifier: TokenVerifier, key_server: KeyServer, pair: KeyPair
-) -> None:
-    key_server.http.shutdown()
-    key_server.http.server_close()
-    await verifier.prefetch()  # a failure shows with the first token
-    with pytest.raises(Unavailable):
-        await verifier.verify(pair.sign())
-
-
-async def test_known_keys_serve_on_while_the_key_server_is_down(
-    verifier: TokenVerifier, key_server: KeyServer, pair: KeyPair
-) -> None:
-    await verifier.prefetch()
-    key_server.http.shutdown()
-    key_server.http.server_close()
-    assert (await verifier.verify(pair.sign())).user_id == "alice"
-
-
-async def test_a_slow_key_server_holds_up_neither_the_loop_nor_its_client_for_long(
-    verifier: TokenVerifier,
-    key_server: KeyServer,
-    pair: KeyPair,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(tokens, "VERIFY_TIMEOUT_SECONDS", 0.3)
-    key_server.answering.clear()
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            begun = time.monotonic()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - begun)
-
-    watching = asyncio.create_task(watch())
-    begun = time.monotonic()
-    outcomes = await asyncio.gather(
-        *[verifier.verify(pair.sign()) for _ in range(5)], return_exceptions=True
-    )
-    waited = time.monotonic() - begun
-    watching.cancel()
-    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
-    assert waited < 2
-    assert longest < 0.25
-    key_server.answering.set()
-    await verifier.prefetch()
-    assert (await verifier.verify(pair.sign())).user_id == "alice"
 
 
 async def test_a_secret_is_looked_at_once(configure: Configure) -> None:
