@@ -36,8 +36,8 @@ LOOK_SECONDS: Final = 0.25
 VIEW_SECONDS: Final = 1.0
 #: Between two tries while a slot's keys are on two nodes.
 SPLIT_SECONDS: Final = 0.05
-#: Calls that are made at once: a node's batcher refuses what is far more.
-AT_ONCE: Final = 5000
+#: Calls that are made at once: more would hold up the loop, and a node's batcher refuses far more.
+AT_ONCE: Final = 512
 #: What any node may do.
 KEYLESS: Final = ("PING", "PUBLISH", "TIME")
 
