@@ -50,6 +50,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     unparsed = b""
     held_bytes = 0
     held_pong = b""
+    #: At the time when a pong was due.
+    was_paused = False
     control_frames = 0
     control_window_end = 0.0
     disconnect_event: ASGIReceiveEvent | None = None
@@ -274,8 +276,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_after(LINGER_SECONDS)
 
     def keepalive_timeout(self) -> None:
-        if self.read_paused:  # the pong may be here: what came before it waits for the app
+        # The pong may be here, or in the kernel: what came before it waits for the app.
+        if self.read_paused or self.was_paused:
             assert self.ping_timeout is not None
+            self.was_paused = self.read_paused
             self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
             return
         self._fail(1011, "keepalive ping timeout", app_code=CloseCode.ABNORMAL_CLOSURE)

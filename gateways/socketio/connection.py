@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -294,11 +295,13 @@ class Connection:
         self.wire.write([engineio.PING.encode()])
         self._timer = self._loop.call_later(self._settings.ping_timeout_ms / 1000, self._overdue)
 
-    def _overdue(self) -> None:
-        if self.wire.held:  # the pong may be here: what came before it waits for the consumer
-            self._timer = self._loop.call_later(
-                self._settings.ping_timeout_ms / 1000, self._overdue
-            )
+    def _overdue(self, *, was_held: bool = False) -> None:
+        # The pong may be here: what came before it waits for the consumer. Or, by polling, still to
+        # come: it is a request of its own, after that.
+        held = self.wire.held
+        if held or was_held:
+            again = partial(self._overdue, was_held=held)
+            self._timer = self._loop.call_later(self._settings.ping_timeout_ms / 1000, again)
             return
         self.close_now(CloseCode.NORMAL, "ping timeout")
 

@@ -130,7 +130,7 @@ async def test_whose_requests_wait_for_the_store_is_not_taken_for_gone(
     fragile: Deployment, name: Name, codec: str
 ) -> None:
     """Their pongs have come, and wait behind these."""
-    variables = {"WS_PING_INTERVAL": "300", "WS_PING_TIMEOUT": "500", "REDIS_TIMEOUT": "1"}
+    variables = {"WS_PING_INTERVAL": "300", "WS_PING_TIMEOUT": "2500", "REDIS_TIMEOUT": "1"}
     gateway = await asyncio.to_thread(fragile.start, **variables)
     count = 12
     if codec == "plain":
